@@ -1,1 +1,81 @@
-//! Core.
+//! What every `ipc-*` crate stands on: typed processes, connections between them, and handles inside messages.
+//!
+//! ```
+//! use ipc_core::Process;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A function of this program, run by another process.
+//! let child = Process::spawn(|text: String| text.to_uppercase(), "shout".to_string())?;
+//! assert_eq!(child.join()?, "SHOUT");
+//! # Ok(()) }
+//! ```
+//!
+//! - **Processes**: [`Process::spawn`] starts one, [`Builder`] says how, [`scope`] waits for all of a block, [`JoinError`] tells how
+//!   one ended that did not return.
+//! - **Connections**: a [`Connection`] sends and receives typed messages over a stream, its halves are [`Sender`] and
+//!   [`Receiver`]; a codec ([`Postcard`], [`Bytes`], or one's own) turns values into bytes. `ipc-pipe` makes them.
+//! - **Handles**: a [`Handle`] is a descriptor that can be part of any value; so can a connection.
+//! - **Waiting**: [`wait`] for several things at once; a [`Deadline`] bounds a call.
+//!
+//! # When a process dies
+//!
+//! Whoever waits for it goes on: a receiver gets what the dead process had sent, then [`Error::Disconnected`], or
+//! [`Error::Truncated`] if it was killed while it wrote; a sender gets [`Error::Disconnected`]; [`Process::join`] says which signal it
+//! was. All this happens once the kernel has closed its descriptors, which it does after it has freed its memory (some 75 ms
+//! per GiB) and written a core dump, if there is one ([`Builder::core_dumps`]). What the process held is closed with it;
+//! there are no names or files that could stay.
+//!
+//! # From Python
+//!
+//! | `multiprocessing` | here |
+//! |---|---|
+//! | `Process(target=f, args=a).start()` | [`Process::spawn`]`(f, a)` |
+//! | `p.join(timeout)`, `p.exitcode`, `p.sentinel` | [`Process::join_timeout`], [`Child::exit_status`], [`Child::sentinel`] |
+//! | `Process(name=, daemon=)` | [`Builder::name`], [`Builder::daemon`] |
+//! | `current_process`, `parent_process`, `active_children` | [`current_process`], [`parent_process`], [`active_children`] |
+//! | `Connection.send`, `recv`, `send_bytes`, `recv_bytes_into`, `poll` | the same on [`Connection`] |
+//! | `connection.wait` | [`wait`] |
+//!
+//! # Limits
+//!
+//! Linux 5.10 or newer with glibc 2.31 or newer, on x86-64 and aarch64. Spawned functions need the program's own file: not a plug-in in a
+//! foreign program, not a program started through the dynamic loader or with set-user-ID; each gives a clear error.
+#![deny(unsafe_code)] // allowed again in sys.rs, spawn/entry.rs and spawn/image.rs
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+compile_error!("ipc-core supports Linux with glibc on x86-64 and aarch64 only");
+
+mod codec;
+mod complaint;
+mod connection;
+mod deadline;
+mod endpoint;
+mod error;
+mod frame;
+mod handle;
+mod inbox;
+mod limit;
+mod receiver;
+mod sender;
+mod spawn;
+mod sys;
+mod wait;
+
+/// The longest message, in bytes, unless another limit is set: 1 GiB.
+pub const MAX_MESSAGE: u64 = 1 << 30;
+
+pub use crate::{
+    codec::{Bytes, CodecError, Decode, Encode, Postcard},
+    connection::Connection,
+    deadline::Deadline,
+    error::{Error, Result},
+    handle::Handle,
+    limit::{Budget, Limited},
+    receiver::{Iter, Receiver},
+    sender::Sender,
+    spawn::{
+        Builder, Child, CurrentProcess, JoinError, ParentProcess, Process, Scope, Stdio, active_children,
+        current_process, init, parent_process, scope,
+    },
+    wait::{Waitable, wait},
+};

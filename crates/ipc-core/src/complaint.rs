@@ -1,0 +1,25 @@
+//! The reason why encoding or decoding failed, kept beside the call.
+//!
+//! serde hands an error's text to the format, and postcard throws it away. What this crate itself finds (a handle in the wrong
+//! place, a value nested too deep) is therefore noted here as well, for the codec to pick up.
+
+use std::cell::RefCell;
+
+thread_local! {
+    static TEXT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Notes `text`, unless something was noted before: the first cause counts. Gives the text back for the format's own error.
+pub(crate) fn note(text: impl Into<String>) -> String {
+    TEXT.with_borrow_mut(|slot| slot.get_or_insert_with(|| text.into()).clone())
+}
+
+/// What was noted since the last [`clear`].
+pub(crate) fn take() -> Option<String> {
+    TEXT.take()
+}
+
+/// Forgets what an earlier failure left.
+pub(crate) fn clear() {
+    TEXT.take();
+}

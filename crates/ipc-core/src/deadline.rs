@@ -1,0 +1,57 @@
+//! How long a call may wait.
+
+use std::time::{Duration, Instant};
+
+/// The end of a wait, fixed on the monotonic clock when the call begins, so that retries do not lengthen it.
+///
+/// ```
+/// use ipc_core::Deadline;
+/// use std::time::Duration;
+///
+/// assert!(Deadline::NOW.has_passed());
+/// assert!(!Deadline::after(Duration::from_secs(60)).has_passed());
+/// assert_eq!(Deadline::after(Duration::MAX), Deadline::NEVER); // an endless time-out is no time-out
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadline(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Now,
+    At(Instant),
+    Never,
+}
+
+impl Deadline {
+    /// Do not wait at all: the `try_` forms.
+    pub const NOW: Deadline = Deadline(Kind::Now);
+    /// Wait as long as it takes: the plain forms.
+    pub const NEVER: Deadline = Deadline(Kind::Never);
+
+    /// Wait for `timeout` from now: the `_timeout` forms. One too long for the clock, as `Duration::MAX`, means [`NEVER`](Self::NEVER).
+    pub fn after(timeout: Duration) -> Deadline {
+        match Instant::now().checked_add(timeout) {
+            Some(at) => Deadline(Kind::At(at)),
+            None => Deadline::NEVER,
+        }
+    }
+
+    /// What is left: `None` without end, zero when it has passed.
+    pub fn remaining(self) -> Option<Duration> {
+        match self.0 {
+            Kind::Now => Some(Duration::ZERO),
+            Kind::At(at) => Some(at.saturating_duration_since(Instant::now())),
+            Kind::Never => None,
+        }
+    }
+
+    /// Whether there is no time left.
+    pub fn has_passed(self) -> bool {
+        self.remaining() == Some(Duration::ZERO)
+    }
+
+    /// Whether this is [`NOW`](Self::NOW): the caller asked not to wait, as against having waited in vain.
+    pub fn is_now(self) -> bool {
+        self.0 == Kind::Now
+    }
+}

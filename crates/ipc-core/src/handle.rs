@@ -1,0 +1,240 @@
+//! Handles inside messages: a descriptor that crosses with the value it is part of.
+//!
+//! While a value is encoded, a table of this thread collects the descriptors in it and the value carries their index; the
+//! connection sends the collected ones along (`SCM_RIGHTS`, unix(7)). While it is decoded, the table holds what arrived, and
+//! each index takes one out. What is not taken is closed.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use crate::complaint;
+
+/// A descriptor that can be part of any serde value: as an argument or result of a process, or in a message over a local
+/// [`Connection`](crate::Connection).
+///
+/// The receiver gets a descriptor of its own for the same open file. Sending a value that owns a handle closes it here, as the
+/// value is dropped; [`try_clone`](Handle::try_clone) first to keep one.
+///
+/// Descriptors made here are close-on-exec. Encoding a handle for anything but a local connection is an error.
+///
+/// ```
+/// use ipc_core::{Handle, Process};
+/// use std::io::{Read, Write};
+/// use std::os::fd::OwnedFd;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (mut ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+/// let child = Process::spawn(
+///     |(who, line): (String, Handle)| {
+///         let mut line = std::fs::File::from(line.into_fd().unwrap());
+///         write!(line, "hello from {who}").unwrap();
+///     },
+///     ("the child".to_string(), Handle::from(OwnedFd::from(theirs))),
+/// )?;
+/// let mut text = String::new();
+/// ours.read_to_string(&mut text)?; // ends, as the child holds the only other end
+/// assert_eq!(text, "hello from the child");
+/// child.join()?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Handle(Arc<OwnedFd>);
+
+impl Handle {
+    /// A second descriptor for the same open file.
+    ///
+    /// # Errors
+    /// The limit of open files is reached.
+    pub fn try_clone(&self) -> io::Result<Handle> {
+        self.0.try_clone().map(Handle::from)
+    }
+
+    /// Gives the descriptor out.
+    ///
+    /// # Errors
+    /// The descriptor is still to be sent by an unfinished send, so a second one had to be made, and the limit of open files
+    /// is reached.
+    pub fn into_fd(self) -> io::Result<OwnedFd> {
+        Arc::try_unwrap(self.0).or_else(|shared| shared.try_clone())
+    }
+
+    /// Whether both are the same descriptor of this process.
+    pub(crate) fn is_shared_with(&self, other: &Handle) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The same descriptor, not a second one: for what shares it inside this process.
+    pub(crate) fn share(&self) -> Handle {
+        Handle(Arc::clone(&self.0))
+    }
+}
+
+impl From<OwnedFd> for Handle {
+    fn from(fd: OwnedFd) -> Handle {
+        Handle(Arc::new(fd))
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Serialize for Handle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let index = collect(|outgoing| outgoing.add(self.share()))
+            .ok_or_else(|| ser::Error::custom(complaint::note(OUTSIDE)))?;
+        serializer.serialize_u32(index)
+    }
+}
+
+impl<'de> Deserialize<'de> for Handle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Handle, D::Error> {
+        let index = u32::deserialize(deserializer)?;
+        claim(index).map(Handle::from).map_err(|text| de::Error::custom(complaint::note(text)))
+    }
+}
+
+const OUTSIDE: &str = "a handle can only be sent over a connection, or as an argument or result of a process";
+
+thread_local! {
+    static OUTGOING: RefCell<Option<Outgoing>> = const { RefCell::new(None) };
+    static INCOMING: RefCell<Option<Incoming>> = const { RefCell::new(None) };
+}
+
+/// What a value that is being encoded takes along.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    pub(crate) handles: Vec<Handle>,
+    /// The ends of connections in the value, which cease to be ours when it is sent; with their place in `handles`.
+    ends: Vec<(Arc<AtomicBool>, u32)>,
+}
+
+impl Outgoing {
+    fn add(&mut self, handle: Handle) -> u32 {
+        self.handles.push(handle);
+        (self.handles.len() - 1) as u32
+    }
+
+    /// The message is on its way: from now on the ends that went with it are the receiver's.
+    pub(crate) fn sent(self) {
+        for (moved, _) in self.ends {
+            moved.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Notes one end of a connection for sending: `moved` becomes true once the message is sent. `None` outside a connection.
+///
+/// An end that is met twice, because a codec walks over the value twice, is sent once.
+pub(crate) fn collect_end(handle: &Handle, moved: &Arc<AtomicBool>) -> Result<u32, String> {
+    if moved.load(Ordering::Relaxed) {
+        return Err(complaint::note("the connection in the value was sent away before"));
+    }
+    collect(|outgoing| match outgoing.ends.iter().find(|(known, _)| Arc::ptr_eq(known, moved)) {
+        Some((_, index)) => *index,
+        None => {
+            let index = outgoing.add(handle.share());
+            outgoing.ends.push((Arc::clone(moved), index));
+            index
+        }
+    })
+    .ok_or_else(|| complaint::note(OUTSIDE))
+}
+
+fn collect<R>(f: impl FnOnce(&mut Outgoing) -> R) -> Option<R> {
+    OUTGOING.with_borrow_mut(|table| table.as_mut().map(f))
+}
+
+/// Runs `encode` with an empty table and returns what it collected.
+pub(crate) fn collecting<R>(encode: impl FnOnce() -> R) -> (R, Outgoing) {
+    let scope = Scope { table: &OUTGOING, outer: OUTGOING.replace(Some(Outgoing::default())) };
+    let result = encode();
+    let outgoing = OUTGOING.take().unwrap_or_default();
+    drop(scope);
+    (result, outgoing)
+}
+
+/// The descriptors that came with the message that is being decoded.
+type Incoming = Vec<Option<OwnedFd>>;
+
+fn claim(index: u32) -> Result<OwnedFd, &'static str> {
+    INCOMING.with_borrow_mut(|table| match table {
+        None => Err("a handle can only be received over a connection, or as an argument or result of a process"),
+        Some(fds) => match fds.get_mut(index as usize) {
+            None => Err("the message names a handle that did not come with it"),
+            Some(slot) => slot
+                .take()
+                .ok_or("the message names a handle twice (handles do not work inside untagged or flattened types)"),
+        },
+    })
+}
+
+/// Takes an end of a connection that was noted with [`collect_end`].
+pub(crate) fn claim_end(index: u32) -> Result<Handle, String> {
+    claim(index).map(Handle::from).map_err(complaint::note)
+}
+
+/// Runs `decode` with `fds` in the table; those that it does not take are closed.
+pub(crate) fn offering<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
+    let _scope = Scope { table: &INCOMING, outer: INCOMING.replace(Some(fds.into_iter().map(Some).collect())) };
+    decode()
+}
+
+/// Puts the outer table back, also on a panic: a value's own code may use another connection while it is encoded.
+struct Scope<T: 'static> {
+    table: &'static std::thread::LocalKey<RefCell<Option<T>>>,
+    outer: Option<T>,
+}
+
+impl<T> Drop for Scope<T> {
+    fn drop(&mut self) {
+        self.table.set(self.outer.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    fn handle() -> Handle {
+        Handle::from(OwnedFd::from(File::open("/dev/null").unwrap()))
+    }
+
+    #[test]
+    fn a_panic_restores_the_outer_table() {
+        let ((), outer) = collecting(|| {
+            postcard::to_stdvec(&handle()).unwrap();
+            let panicked = std::panic::catch_unwind(|| collecting(|| panic!("in a value's serialize")));
+            assert!(panicked.is_err());
+            postcard::to_stdvec(&handle()).unwrap();
+        });
+        assert_eq!(outer.handles.len(), 2);
+        assert!(OUTGOING.with_borrow(Option::is_none));
+    }
+
+    #[test]
+    fn outside_a_connection_is_an_error() {
+        assert!(postcard::to_stdvec(&handle()).is_err());
+        assert_eq!(complaint::take().as_deref(), Some(OUTSIDE));
+        assert!(postcard::from_bytes::<Handle>(&[0]).is_err());
+    }
+
+    #[test]
+    fn an_index_is_taken_once_and_only_if_it_exists() {
+        let fds = vec![handle().into_fd().unwrap()];
+        offering(fds, || {
+            assert!(claim(1).is_err());
+            assert!(claim(0).is_ok());
+            assert!(claim(0).is_err());
+        });
+        assert!(claim(0).is_err());
+    }
+}

@@ -1,0 +1,207 @@
+//! What has arrived on a connection and is not yet received: from bytes and descriptors to messages.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use crate::endpoint::Arrival;
+use crate::error::{Error, Result};
+use crate::frame::{self, Head};
+use crate::handle::Handle;
+use crate::sys::{Descriptors, MAX_DESCRIPTORS};
+
+/// How much is read at once: many small messages in one system call. Longer messages are read into their own memory.
+pub(crate) const BUFFER: usize = 64 * 1024;
+/// How many packets of descriptors may have come before the messages they belong to. An honest sender needs one.
+const MAX_PACKETS: usize = 4;
+
+/// What has arrived and is not yet received.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    /// Empty until first used, then of [`BUFFER`] bytes; `bytes[start..end]` have arrived.
+    bytes: Vec<u8>,
+    start: usize,
+    pub(crate) end: usize,
+    /// The length of the message whose header has been read.
+    pub(crate) len: Option<u64>,
+    /// The beginning of a message too long for `bytes`: `long[..filled]` have arrived.
+    pub(crate) long: Vec<u8>,
+    pub(crate) filled: usize,
+    /// Descriptors that have arrived, by the packet they came in.
+    packets: VecDeque<Descriptors>,
+    /// The descriptors of the next message.
+    handles: Vec<OwnedFd>,
+    /// How many descriptors the headers before the next message have announced.
+    announced: usize,
+}
+
+impl Inbox {
+    pub(crate) fn arrived(&self) -> usize {
+        self.end - self.start
+    }
+
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.arrived() == 0 && self.len.is_none() && self.announced == 0 && self.packets.is_empty()
+    }
+
+    /// The free part of the buffer, which is not empty: a header or message that is incomplete is shorter than it.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        if self.bytes.len() < BUFFER {
+            self.bytes.resize(BUFFER, 0); // on first use
+        }
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.arrived());
+        }
+        &mut self.bytes[self.end..]
+    }
+
+    /// Reads the headers that have arrived, up to that of a message; `false` if more bytes are needed.
+    pub(crate) fn parse(&mut self) -> Result<bool> {
+        loop {
+            match frame::parse(&self.bytes[self.start..self.end]).map_err(Error::Malformed)? {
+                None => return Ok(false),
+                Some((Head::Message(len), used)) => {
+                    self.start += used;
+                    self.len = Some(len);
+                    return Ok(true);
+                }
+                Some((Head::Handles(n), used)) => {
+                    // The kernel delivers descriptors no later than the first byte they were sent with.
+                    let packet =
+                        self.packets.pop_front().ok_or(Error::Malformed("handles are announced but did not come"))?;
+                    if packet.fds.len() > n || (packet.fds.len() < n && !packet.truncated) {
+                        return Err(Error::Malformed("another number of handles came than was announced"));
+                    }
+                    self.start += used;
+                    self.announced += n;
+                    self.handles.extend(packet.fds);
+                }
+            }
+        }
+    }
+
+    /// The message of `len` bytes, complete by now.
+    pub(crate) fn message(&self, len: usize) -> &[u8] {
+        if len <= BUFFER { &self.bytes[self.start..self.start + len] } else { &self.long[..len] }
+    }
+
+    /// The descriptors of the message, if all have arrived.
+    pub(crate) fn take_handles(&mut self) -> Result<Vec<OwnedFd>> {
+        let (expected, fds) = (std::mem::take(&mut self.announced), std::mem::take(&mut self.handles));
+        if fds.len() == expected { Ok(fds) } else { Err(Error::HandlesLost { expected, arrived: fds.len() }) }
+    }
+
+    /// Forgets the message, which has been received.
+    pub(crate) fn finish(&mut self, len: usize) {
+        self.len = None;
+        if len <= BUFFER {
+            self.start += len;
+        } else {
+            self.long = Vec::new();
+            self.filled = 0;
+        }
+    }
+
+    /// Moves the beginning of a long message out of the buffer.
+    pub(crate) fn spill(&mut self, len: usize) {
+        if self.filled == 0 {
+            let n = self.arrived().min(len);
+            self.long = self.bytes[self.start..self.start + n].to_vec();
+            self.filled = n;
+            self.start += n;
+        }
+    }
+
+    /// Copies what has arrived of a long message to `buffer` and returns how much that is.
+    pub(crate) fn take_long(&mut self, buffer: &mut [u8]) -> usize {
+        self.spill(buffer.len());
+        buffer[..self.filled].copy_from_slice(&self.long[..self.filled]);
+        self.long = Vec::new();
+        std::mem::take(&mut self.filled)
+    }
+
+    /// The free part of the memory for a message of `len` bytes. It grows with what has arrived: a header alone does not make
+    /// this process allocate a gigabyte.
+    pub(crate) fn long_room(&mut self, len: usize) -> &mut [u8] {
+        if self.filled == self.long.len() {
+            self.long.resize((2 * self.filled).clamp(BUFFER, len), 0);
+        }
+        &mut self.long[self.filled..]
+    }
+
+    /// Takes in the descriptors that a read brought, and recognises the end of the stream.
+    pub(crate) fn admit(&mut self, (n, descriptors): Arrival) -> Result<usize> {
+        if let Some(packet) = descriptors {
+            if self.packets.len() == MAX_PACKETS {
+                return Err(Error::Malformed("descriptors without a message"));
+            }
+            self.packets.push_back(packet);
+        }
+        match n {
+            0 => Err(self.end_of_stream()),
+            n => Ok(n),
+        }
+    }
+
+    /// Keeps the beginning of a long message for a later call.
+    pub(crate) fn keep_long(&mut self, part: &[u8]) {
+        self.long = part.to_vec();
+        self.filled = part.len();
+    }
+
+    fn end_of_stream(&self) -> Error {
+        let arrived = self.arrived() + self.filled;
+        match self.len {
+            Some(len) => Error::Truncated { missing: len - arrived as u64 },
+            None if arrived > 0 || self.announced > 0 => Error::Truncated { missing: 1 },
+            None => Error::Disconnected,
+        }
+    }
+
+    /// Whether a message is complete, or an error certain, without another read.
+    pub(crate) fn is_ready(&self) -> bool {
+        let Some(len) = self.len else {
+            let mut rest = &self.bytes[self.start..self.end];
+            loop {
+                match frame::parse(rest) {
+                    Err(_) => return true,
+                    Ok(None) => return false,
+                    Ok(Some((Head::Handles(_), used))) => rest = &rest[used..],
+                    Ok(Some((Head::Message(len), used))) => return (rest.len() - used) as u64 >= len,
+                }
+            }
+        };
+        (self.arrived() + self.filled) as u64 >= len
+    }
+
+    /// Everything that is here, as the bytes and packets it came in.
+    pub(crate) fn undo(&self) -> Result<(Vec<u8>, Vec<Vec<Handle>>)> {
+        let whole = self.handles.len() == self.announced && self.packets.iter().all(|packet| !packet.truncated);
+        if !whole {
+            return Err(Error::HandlesLost { expected: self.announced, arrived: self.handles.len() });
+        }
+        let mut bytes = Vec::new();
+        let announced = self.handles.chunks(MAX_DESCRIPTORS);
+        announced.clone().for_each(|packet| bytes.extend_from_slice(&frame::handles_header(packet.len())));
+        if let Some(len) = self.len {
+            bytes.extend_from_slice(frame::header(len as usize).as_bytes());
+        }
+        bytes.extend_from_slice(&self.long[..self.filled]);
+        bytes.extend_from_slice(&self.bytes[self.start..self.end]);
+        let duplicate =
+            |fds: &[OwnedFd]| fds.iter().map(|fd| fd.try_clone().map(Handle::from)).collect::<io::Result<_>>();
+        let packets = announced.chain(self.packets.iter().map(|packet| &packet.fds[..])).map(duplicate);
+        Ok((bytes, packets.collect::<io::Result<_>>().map_err(Error::io("duplicate a descriptor"))?))
+    }
+
+    /// The inbox that [`undo`](Inbox::undo) was called on, in the process it was sent to.
+    pub(crate) fn redo(bytes: Vec<u8>, packets: Vec<Vec<Handle>>) -> Result<Inbox> {
+        let fds = |packet: Vec<Handle>| packet.into_iter().map(Handle::into_fd).collect::<io::Result<_>>();
+        let packets = packets.into_iter().map(|packet| Ok(Descriptors { fds: fds(packet)?, truncated: false }));
+        let packets = packets.collect::<io::Result<_>>().map_err(Error::io("duplicate a descriptor"))?;
+        Ok(Inbox { end: bytes.len(), bytes, packets, ..Inbox::default() })
+    }
+}

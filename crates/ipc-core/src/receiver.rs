@@ -1,0 +1,467 @@
+//! The receiving half of a connection.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::poll::PollFlags;
+use nix::sys::socket::Shutdown;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use crate::codec::{Decode, Postcard};
+use crate::endpoint::{Arrival, Endpoint};
+use crate::error::{Error, Result};
+use crate::handle::{self, Handle};
+use crate::inbox::{BUFFER, Inbox};
+use crate::wait::Waitable;
+use crate::{Deadline, MAX_MESSAGE, complaint};
+
+/// The receiving half of a connection: messages of type `T`, decoded by `C`.
+///
+/// There is one receiver for a stream, it takes `&mut self`, and it cannot be cloned: neither two threads nor two processes can
+/// tear a message apart. Sending it to another process moves it there, with the messages that lie in its buffer.
+///
+/// One system call reads as many messages as have arrived, up to 64 KiB. The receiving calls wait until a message is complete
+/// and fail with [`Error::Disconnected`] once all that was sent has been received and every holder of the other end has closed
+/// it or died.
+pub struct Receiver<T, C = Postcard> {
+    endpoint: Endpoint,
+    inbox: Inbox,
+    max_message: u64,
+    spin: Duration,
+    moved: Arc<AtomicBool>,
+    split: bool,
+    types: PhantomData<fn(C) -> T>,
+}
+
+impl<T, C> Receiver<T, C> {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Receiver {
+            endpoint,
+            inbox: Inbox::default(),
+            max_message: MAX_MESSAGE,
+            spin: Duration::ZERO,
+            moved: Arc::default(),
+            split: false,
+            types: PhantomData,
+        }
+    }
+
+    pub(crate) fn set_split(&mut self, split: bool) {
+        self.split = split;
+    }
+
+    /// Lets go of the own descriptor for one that is known to be of the same socket.
+    pub(crate) fn share_endpoint(&mut self, endpoint: &Endpoint) {
+        self.endpoint = endpoint.share();
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The longest message that is accepted, in bytes; 1 GiB unless set. It is checked before anything is allocated. A longer
+    /// one stays where it is, and every call returns [`Error::TooLarge`] until the limit is raised.
+    pub fn set_max_message(&mut self, bytes: u64) {
+        self.max_message = bytes;
+    }
+
+    /// How long a receiving call asks again and again before it sleeps; not at all unless set.
+    ///
+    /// To wake a sleeping process takes several microseconds. Where a message is expected within less than that, and a
+    /// processor can be spared, a spin of 20 to 50 µs shortens the way.
+    pub fn set_spin(&mut self, spin: Duration) {
+        self.spin = spin;
+    }
+
+    /// Receives the next message; waits until one is there.
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`] at the end of the stream, [`Error::Truncated`] when it ends inside a message, as when the sender
+    /// was killed. [`Error::Decode`] and [`Error::HandlesLost`] consume the message, the next one can be received; after
+    /// [`Error::Malformed`] the connection is of no more use.
+    ///
+    /// # References
+    /// CPython `multiprocessing.connection.Connection.recv`.
+    pub fn recv(&mut self) -> Result<T>
+    where
+        C: Decode<T>,
+    {
+        self.recv_by(Deadline::NEVER)
+    }
+
+    /// As [`recv`](Receiver::recv), but does not wait.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`]: no complete message is there. Else as `recv`.
+    pub fn try_recv(&mut self) -> Result<T>
+    where
+        C: Decode<T>,
+    {
+        self.recv_by(Deadline::NOW)
+    }
+
+    /// As [`recv`](Receiver::recv), but waits no longer than `timeout`, also while the sender is stopped in the middle of a message.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]: no complete message came in time; what came of one is kept. Else as `recv`.
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<T>
+    where
+        C: Decode<T>,
+    {
+        self.recv_by(Deadline::after(timeout))
+    }
+
+    /// Receives the bytes of the next message, whatever the codec is. Handles that came with it are closed.
+    ///
+    /// # Errors
+    /// As [`recv`](Receiver::recv).
+    ///
+    /// # References
+    /// CPython `multiprocessing.connection.Connection.recv_bytes`; its `maxlength` is [`set_max_message`](Receiver::set_max_message).
+    pub fn recv_bytes(&mut self) -> Result<Vec<u8>> {
+        self.recv_bytes_by(Deadline::NEVER)
+    }
+
+    /// As [`recv_bytes`](Receiver::recv_bytes), but does not wait.
+    ///
+    /// # Errors
+    /// As [`try_recv`](Receiver::try_recv).
+    pub fn try_recv_bytes(&mut self) -> Result<Vec<u8>> {
+        self.recv_bytes_by(Deadline::NOW)
+    }
+
+    /// As [`recv_bytes`](Receiver::recv_bytes), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`recv_timeout`](Receiver::recv_timeout).
+    pub fn recv_bytes_timeout(&mut self, timeout: Duration) -> Result<Vec<u8>> {
+        self.recv_bytes_by(Deadline::after(timeout))
+    }
+
+    /// Receives the bytes of the next message into `buffer` and returns how many: no allocation, and long ones are not copied.
+    ///
+    /// # Errors
+    /// [`Error::BufferTooShort`] says how long the message is and leaves it there. Else as [`recv`](Receiver::recv).
+    ///
+    /// # References
+    /// CPython `multiprocessing.connection.Connection.recv_bytes_into`, which hands the message out with the error.
+    pub fn recv_bytes_into(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.recv_bytes_into_by(buffer, Deadline::NEVER)
+    }
+
+    /// As [`recv_bytes_into`](Receiver::recv_bytes_into), but does not wait.
+    ///
+    /// # Errors
+    /// As [`try_recv`](Receiver::try_recv), and [`Error::BufferTooShort`].
+    pub fn try_recv_bytes_into(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.recv_bytes_into_by(buffer, Deadline::NOW)
+    }
+
+    /// As [`recv_bytes_into`](Receiver::recv_bytes_into), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`recv_timeout`](Receiver::recv_timeout), and [`Error::BufferTooShort`].
+    pub fn recv_bytes_into_timeout(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<usize> {
+        self.recv_bytes_into_by(buffer, Deadline::after(timeout))
+    }
+
+    /// Waits up to `timeout` for a complete message and says whether the next receiving call would return at once: with a
+    /// message, or with an error, as at the end of the stream. `Duration::ZERO` just looks, `Duration::MAX` waits.
+    ///
+    /// # Errors
+    /// [`Error::Moved`]. Others are left for the receiving call.
+    ///
+    /// # References
+    /// CPython `multiprocessing.connection.Connection.poll`.
+    pub fn poll(&mut self, timeout: Duration) -> Result<bool> {
+        let deadline = if timeout.is_zero() { Deadline::NOW } else { Deadline::after(timeout) };
+        match self.arrive(deadline) {
+            Err(Error::Moved) => Err(Error::Moved),
+            Err(Error::Timeout | Error::WouldBlock) => Ok(false),
+            _ => Ok(true),
+        }
+    }
+
+    /// Receives message after message until the stream ends.
+    pub fn iter(&mut self) -> Iter<'_, T, C> {
+        Iter { receiver: self, ended: false }
+    }
+
+    /// The same end for messages of another type or codec; what matters is what the peer sends.
+    pub fn retype<U, D>(mut self) -> Receiver<U, D> {
+        let split = std::mem::replace(&mut self.split, false);
+        Receiver {
+            endpoint: self.endpoint.share(),
+            inbox: std::mem::take(&mut self.inbox),
+            max_message: self.max_message,
+            spin: self.spin,
+            moved: Arc::clone(&self.moved),
+            split,
+            types: PhantomData,
+        }
+    }
+
+    /// Gives the descriptor out, for a peer in another language or an event loop.
+    ///
+    /// # Errors
+    /// [`Error::Unsuitable`] while messages lie in the buffer: they would be lost.
+    pub fn into_fd(mut self) -> Result<OwnedFd> {
+        self.check_idle()?;
+        self.split = false;
+        let endpoint = self.endpoint.share();
+        drop(self);
+        endpoint.into_fd()
+    }
+
+    pub(crate) fn check_idle(&self) -> Result<()> {
+        match () {
+            () if self.moved.load(Ordering::Relaxed) => Err(Error::Moved),
+            () if !self.inbox.is_untouched() => {
+                Err(Error::Unsuitable("messages lie unread in the buffer, receive them first"))
+            }
+            () => Ok(()),
+        }
+    }
+
+    pub(crate) fn recv_by(&mut self, deadline: Deadline) -> Result<T>
+    where
+        C: Decode<T>,
+    {
+        let len = self.arrive(deadline)?;
+        let handles = self.inbox.take_handles();
+        let result = match &handles {
+            // Most messages carry none: no table, no allocation.
+            Ok(fds) if fds.is_empty() => C::decode(self.inbox.message(len)).map_err(Error::Decode),
+            Ok(_) => handle::offering(handles.unwrap_or_default(), || {
+                C::decode(self.inbox.message(len)).map_err(Error::Decode)
+            }),
+            Err(_) => handles.and(Err(Error::Disconnected)),
+        };
+        self.inbox.finish(len);
+        result
+    }
+
+    fn recv_bytes_by(&mut self, deadline: Deadline) -> Result<Vec<u8>> {
+        let len = self.arrive(deadline)?;
+        let handles = self.inbox.take_handles();
+        let bytes = if len > BUFFER { std::mem::take(&mut self.inbox.long) } else { self.inbox.message(len).to_vec() };
+        self.inbox.finish(len);
+        handles.map(|_| bytes)
+    }
+
+    fn recv_bytes_into_by(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
+        let len = self.header(deadline)?;
+        if len > buffer.len() {
+            return Err(Error::BufferTooShort { needed: len, len: buffer.len() });
+        }
+        if len <= BUFFER {
+            self.arrive(deadline)?;
+            buffer[..len].copy_from_slice(self.inbox.message(len));
+        } else {
+            // What has arrived is copied, the rest is read where it belongs.
+            let buffer = &mut buffer[..len];
+            let mut filled = self.inbox.take_long(buffer);
+            while filled < len {
+                let read = read(&self.endpoint, &mut buffer[filled..], self.spin, deadline);
+                match read.and_then(|arrival| self.inbox.admit(arrival)) {
+                    Ok(n) => filled += n,
+                    Err(error) => {
+                        self.inbox.keep_long(&buffer[..filled]);
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let handles = self.inbox.take_handles();
+        self.inbox.finish(len);
+        handles.map(|_| len)
+    }
+
+    /// Waits until the next message is complete in the inbox, and returns its length.
+    fn arrive(&mut self, deadline: Deadline) -> Result<usize> {
+        let len = self.header(deadline)?;
+        if len <= BUFFER {
+            while self.inbox.arrived() < len {
+                self.fill(deadline)?;
+            }
+        } else {
+            self.inbox.spill(len);
+            while self.inbox.filled < len {
+                let read = read(&self.endpoint, self.inbox.long_room(len), self.spin, deadline)?;
+                self.inbox.filled += self.inbox.admit(read)?;
+            }
+        }
+        Ok(len)
+    }
+
+    /// Waits until the header of the next message has been read, and returns the message's length.
+    fn header(&mut self, deadline: Deadline) -> Result<usize> {
+        if self.moved.load(Ordering::Relaxed) {
+            return Err(Error::Moved);
+        }
+        loop {
+            if let Some(len) = self.inbox.len {
+                return match usize::try_from(len) {
+                    Ok(fits) if len <= self.max_message => Ok(fits),
+                    _ => Err(Error::TooLarge { len, max: self.max_message }),
+                };
+            }
+            if !self.inbox.parse()? {
+                self.fill(deadline)?;
+            }
+        }
+    }
+
+    /// Reads into the buffer what has arrived, at least a byte.
+    fn fill(&mut self, deadline: Deadline) -> Result<()> {
+        let read = read(&self.endpoint, self.inbox.room(), self.spin, deadline)?;
+        self.inbox.end += self.inbox.admit(read)?;
+        Ok(())
+    }
+}
+
+/// Reads what has arrived, as soon as something has.
+fn read(endpoint: &Endpoint, buffer: &mut [u8], spin: Duration, deadline: Deadline) -> Result<Arrival> {
+    let spin_until = if spin.is_zero() || deadline.is_now() { None } else { Instant::now().checked_add(spin) };
+    loop {
+        let spinning = spin_until.is_some_and(|end| Instant::now() < end && !deadline.has_passed());
+        match endpoint.read(buffer, deadline == Deadline::NEVER && !spinning) {
+            Ok(arrival) => return Ok(arrival),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(Error::io("read from the connection")(error)),
+        }
+        if spinning {
+            std::hint::spin_loop();
+            continue;
+        }
+        if deadline.is_now() {
+            return Err(Error::WouldBlock);
+        }
+        if !endpoint.poll(PollFlags::POLLIN, deadline).map_err(Error::io("wait for the connection"))? {
+            return Err(Error::Timeout);
+        }
+    }
+}
+
+/// Receives message after message; ends at the end of the stream. See [`Receiver::iter`].
+///
+/// An error other than [`Error::Disconnected`] is an item; after one that is not about a single message the iteration ends.
+#[derive(Debug)]
+pub struct Iter<'a, T, C = Postcard> {
+    receiver: &'a mut Receiver<T, C>,
+    ended: bool,
+}
+
+impl<T, C: Decode<T>> Iterator for Iter<'_, T, C> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        if self.ended {
+            return None;
+        }
+        let item = self.receiver.recv();
+        self.ended = !matches!(item, Ok(_) | Err(Error::Decode(_) | Error::HandlesLost { .. }));
+        match item {
+            Err(Error::Disconnected) => None,
+            item => Some(item),
+        }
+    }
+}
+
+impl<'a, T, C: Decode<T>> IntoIterator for &'a mut Receiver<T, C> {
+    type Item = Result<T>;
+    type IntoIter = Iter<'a, T, C>;
+
+    fn into_iter(self) -> Iter<'a, T, C> {
+        self.iter()
+    }
+}
+
+impl<T, C> Waitable for Receiver<T, C> {
+    fn is_ready_now(&self) -> bool {
+        self.inbox.is_ready()
+    }
+
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.endpoint.fd()
+    }
+}
+
+impl<T, C> Drop for Receiver<T, C> {
+    fn drop(&mut self) {
+        if self.split && !self.moved.load(Ordering::Relaxed) {
+            self.endpoint.shut_down(Shutdown::Read);
+        }
+    }
+}
+
+impl<T, C> AsFd for Receiver<T, C> {
+    /// The descriptor, to poll or to inspect; reading from it by other means breaks the frames.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.endpoint.fd()
+    }
+}
+
+impl<T, C> TryFrom<OwnedFd> for Receiver<T, C> {
+    type Error = Error;
+
+    /// Receives from a pipe, FIFO or stream socket that was made elsewhere. It may be blocking or not.
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        Endpoint::new(fd.into(), false).map(Receiver::new)
+    }
+}
+
+impl<T, C> fmt::Debug for Receiver<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("fd", &self.endpoint.fd())
+            .field("kind", &self.endpoint.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What crosses when a receiver is sent.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    handle: u32,
+    split: bool,
+    max_message: u64,
+    spin: Duration,
+    /// What has arrived and is not yet received, with the handles in it.
+    unread: Vec<u8>,
+    packets: Vec<Vec<Handle>>,
+}
+
+impl<T, C> Serialize for Receiver<T, C> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (unread, packets) = self.inbox.undo().map_err(|e| ser::Error::custom(complaint::note(e.to_string())))?;
+        Wire {
+            handle: handle::collect_end(&self.endpoint.handle, &self.moved).map_err(ser::Error::custom)?,
+            split: self.split,
+            max_message: self.max_message,
+            spin: self.spin,
+            unread,
+            packets,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de, T, C> Deserialize<'de> for Receiver<T, C> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        let note = |e: Error| de::Error::custom(complaint::note(e.to_string()));
+        let handle = handle::claim_end(wire.handle).map_err(de::Error::custom)?;
+        let mut receiver = Receiver::new(Endpoint::new(handle, false).map_err(note)?);
+        receiver.split = wire.split;
+        receiver.max_message = wire.max_message;
+        receiver.spin = wire.spin;
+        receiver.inbox = Inbox::redo(wire.unread, wire.packets).map_err(note)?;
+        Ok(receiver)
+    }
+}

@@ -1,0 +1,537 @@
+//! The sending half of a connection.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nix::poll::PollFlags;
+use nix::sys::socket::Shutdown;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use crate::codec::{CodecError, Encode, Postcard};
+use crate::endpoint::{Endpoint, Kind};
+use crate::error::{Error, Result};
+use crate::frame::{self, HANDLES_HEADER};
+use crate::handle::{self, Handle, Outgoing};
+use crate::sys::MAX_DESCRIPTORS;
+use crate::{Deadline, MAX_MESSAGE, complaint};
+
+/// Messages are gathered up to this size before they are written, and larger ones are not copied.
+const BATCH: usize = 64 * 1024;
+/// A buffer that has grown beyond this is given back when it is empty.
+const KEEP: usize = 1024 * 1024;
+
+/// The sending half of a connection: messages of type `T`, encoded by `C`.
+///
+/// There is one sender for a stream, it takes `&mut self`, and it cannot be cloned: neither two threads nor two processes can
+/// mix their bytes on it. Sending it to another process moves it there. For many writers, use a queue.
+///
+/// Every `send` is one system call for a message up to what fits into the kernel's buffer (about 200 KB on a socket, 64 KiB
+/// on a pipe); [`send_many`](Sender::send_many) is one for many messages. They wait while the buffer is full, and fail with
+/// [`Error::Disconnected`] once the receiver is gone, also when it is killed while they wait.
+pub struct Sender<T: ?Sized, C = Postcard> {
+    endpoint: Endpoint,
+    outbox: Outbox,
+    max_message: u64,
+    /// This end was sent to another process.
+    moved: Arc<AtomicBool>,
+    /// The descriptor is shared with a receiver: closing it does not end the stream, so dropping this must.
+    split: bool,
+    types: PhantomData<fn(&T, C)>,
+}
+
+/// Bytes that are to be written, and the handles that go with them.
+#[derive(Debug, Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    written: usize,
+    /// Handles with the position of the header that announces them, in order; their packets are written one by one.
+    packets: Vec<(usize, Vec<Handle>)>,
+}
+
+impl<T: ?Sized, C> Sender<T, C> {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Sender {
+            endpoint,
+            outbox: Outbox::default(),
+            max_message: MAX_MESSAGE,
+            moved: Arc::default(),
+            split: false,
+            types: PhantomData,
+        }
+    }
+
+    /// Marks the descriptor as shared with the other half.
+    pub(crate) fn set_split(&mut self, split: bool) {
+        self.split = split;
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The longest message that may be sent, in bytes; 1 GiB unless set. The receiver has a limit of its own.
+    pub fn set_max_message(&mut self, bytes: u64) {
+        self.max_message = bytes;
+    }
+
+    /// Sends a message: a `T`, or a `&T` to keep it. Waits while the kernel's buffer is full.
+    ///
+    /// Handles inside a value that is passed by value move to the receiver; ends of connections move even when passed by
+    /// reference, as a stream has one holder at each end, and what is left here returns [`Error::Moved`].
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`] when the receiver is gone; [`Error::Encode`], [`Error::TooLarge`], [`Error::NoHandles`] when
+    /// the message cannot be sent on this connection. On any error nothing of the message arrives as a message.
+    ///
+    /// # References
+    /// CPython `multiprocessing.connection.Connection.send`.
+    pub fn send(&mut self, message: impl Borrow<T>) -> Result<()>
+    where
+        C: Encode<T>,
+    {
+        self.send_by(message.borrow(), Deadline::NEVER)
+    }
+
+    /// As [`send`](Sender::send), but does not wait.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`]: nothing was sent. [`Error::Unfinished`]: a part was, the rest follows with the next call. Else as `send`.
+    pub fn try_send(&mut self, message: impl Borrow<T>) -> Result<()>
+    where
+        C: Encode<T>,
+    {
+        self.send_by(message.borrow(), Deadline::NOW)
+    }
+
+    /// As [`send`](Sender::send), but waits no longer than `timeout`, also while the receiver is stopped.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]: nothing was sent. [`Error::Unfinished`]: a part was, the rest follows with the next call. Else as `send`.
+    pub fn send_timeout(&mut self, message: impl Borrow<T>, timeout: Duration) -> Result<()>
+    where
+        C: Encode<T>,
+    {
+        self.send_by(message.borrow(), Deadline::after(timeout))
+    }
+
+    /// Sends all of `messages`, in as few system calls as possible: many times as fast as one by one for small ones.
+    ///
+    /// Returns how many. They are written in batches of 64 KiB, the last one before this returns.
+    ///
+    /// # Errors
+    /// As [`send`](Sender::send). The messages before the one that failed have been sent.
+    pub fn send_many<M: Borrow<T>>(&mut self, messages: impl IntoIterator<Item = M>) -> Result<usize>
+    where
+        C: Encode<T>,
+    {
+        self.send_many_by(messages, Deadline::NEVER)
+    }
+
+    /// As [`send_many`](Sender::send_many), but waits no longer than `timeout` in all.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]: no message was taken from the iterator. [`Error::Unfinished`]: those that were taken (pass `&mut
+    /// iterator` to keep the others) are sent with the next call. Else as `send_many`.
+    pub fn send_many_timeout<M: Borrow<T>>(
+        &mut self,
+        messages: impl IntoIterator<Item = M>,
+        timeout: Duration,
+    ) -> Result<usize>
+    where
+        C: Encode<T>,
+    {
+        self.send_many_by(messages, Deadline::after(timeout))
+    }
+
+    /// Sends `bytes` as a message, whatever the codec is. Long messages are not copied.
+    ///
+    /// # Errors
+    /// As [`send`](Sender::send).
+    ///
+    /// # References
+    /// CPython `multiprocessing.connection.Connection.send_bytes`.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.send_bytes_by(bytes, Deadline::NEVER)
+    }
+
+    /// As [`send_bytes`](Sender::send_bytes), but does not wait.
+    ///
+    /// # Errors
+    /// As [`try_send`](Sender::try_send).
+    pub fn try_send_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.send_bytes_by(bytes, Deadline::NOW)
+    }
+
+    /// As [`send_bytes`](Sender::send_bytes), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    /// As [`send_timeout`](Sender::send_timeout).
+    pub fn send_bytes_timeout(&mut self, bytes: &[u8], timeout: Duration) -> Result<()> {
+        self.send_bytes_by(bytes, Deadline::after(timeout))
+    }
+
+    /// Writes the rest of a message that an earlier call left [`Unfinished`](Error::Unfinished). Nothing to do otherwise.
+    ///
+    /// # Errors
+    /// As [`send_timeout`](Sender::send_timeout).
+    pub fn flush(&mut self, timeout: Duration) -> Result<()> {
+        self.flush_by(Deadline::after(timeout))
+    }
+
+    /// The same end for messages of another type or codec; what matters is what the peer expects.
+    pub fn retype<U: ?Sized, D>(mut self) -> Sender<U, D> {
+        let split = std::mem::replace(&mut self.split, false); // dropping `self` must not end the stream
+        Sender {
+            endpoint: self.endpoint.share(),
+            outbox: std::mem::take(&mut self.outbox),
+            max_message: self.max_message,
+            moved: Arc::clone(&self.moved),
+            split,
+            types: PhantomData,
+        }
+    }
+
+    /// Gives the descriptor out, for a peer in another language or an event loop.
+    ///
+    /// # Errors
+    /// [`Error::Unsuitable`] while a message is unfinished: its rest would be lost.
+    pub fn into_fd(mut self) -> Result<OwnedFd> {
+        self.check_idle()?;
+        self.split = false;
+        let endpoint = self.endpoint.share();
+        drop(self);
+        endpoint.into_fd()
+    }
+
+    pub(crate) fn check_idle(&self) -> Result<()> {
+        match () {
+            () if self.moved.load(Ordering::Relaxed) => Err(Error::Moved),
+            () if !self.outbox.is_empty() => {
+                Err(Error::Unsuitable("a message is not completely written, flush it first"))
+            }
+            () => Ok(()),
+        }
+    }
+
+    pub(crate) fn send_by(&mut self, message: &T, deadline: Deadline) -> Result<()>
+    where
+        C: Encode<T>,
+    {
+        self.flush_by(deadline)?;
+        let outgoing = self.enqueue(message)?;
+        self.finish(deadline)?;
+        outgoing.sent();
+        Ok(())
+    }
+
+    pub(crate) fn send_many_by<M: Borrow<T>>(
+        &mut self,
+        messages: impl IntoIterator<Item = M>,
+        deadline: Deadline,
+    ) -> Result<usize>
+    where
+        C: Encode<T>,
+    {
+        self.flush_by(deadline)?;
+        let mut sent = 0;
+        for message in messages {
+            match self.enqueue(message.borrow()) {
+                // The outbox shares the handles, so the value may go.
+                Ok(outgoing) => outgoing.sent(),
+                Err(error) => {
+                    self.finish_batch(deadline)?;
+                    return Err(error);
+                }
+            }
+            sent += 1;
+            if self.outbox.bytes.len() >= BATCH {
+                self.finish_batch(deadline)?;
+            }
+        }
+        self.finish_batch(deadline)?;
+        Ok(sent)
+    }
+
+    /// Writes whole messages that count as sent already.
+    fn finish_batch(&mut self, deadline: Deadline) -> Result<()> {
+        match self.drain(deadline) {
+            Err(error) if is_pause(&error) => {
+                Err(Error::Unfinished { left: self.outbox.bytes.len() - self.outbox.written })
+            }
+            other => other,
+        }
+    }
+
+    pub(crate) fn send_bytes_by(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
+        self.flush_by(deadline)?;
+        let header = self.header(bytes.len())?;
+        if bytes.len() < BATCH {
+            // One copy is cheaper than a second part for the kernel to walk over.
+            self.outbox.bytes.extend_from_slice(header.as_bytes());
+            self.outbox.bytes.extend_from_slice(bytes);
+            return self.finish(deadline);
+        }
+        let parts = [header.as_bytes(), bytes];
+        let total = parts[0].len() + bytes.len();
+        let mut written = 0;
+        while written < total {
+            let rest = remaining(parts, written);
+            match write(&self.endpoint, &rest.map(IoSlice::new), &[], deadline) {
+                Ok(n) => written += n,
+                Err(error) if written == 0 || !is_pause(&error) => return Err(error),
+                Err(_) => {
+                    rest.iter().for_each(|part| self.outbox.bytes.extend_from_slice(part));
+                    return Err(Error::Unfinished { left: total - written });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what an earlier call left.
+    pub(crate) fn flush_by(&mut self, deadline: Deadline) -> Result<()> {
+        if self.moved.load(Ordering::Relaxed) {
+            return Err(Error::Moved);
+        }
+        if self.outbox.is_empty() { Ok(()) } else { self.drain(deadline) }
+    }
+
+    /// Encodes `message` behind what is in the outbox; the next flush writes it.
+    pub(crate) fn enqueue(&mut self, message: &T) -> Result<Outgoing>
+    where
+        C: Encode<T>,
+    {
+        let start = self.outbox.bytes.len();
+        let result = self.try_enqueue(message, start);
+        if result.is_err() {
+            self.outbox.bytes.truncate(start);
+        }
+        result
+    }
+
+    fn try_enqueue(&mut self, message: &T, start: usize) -> Result<Outgoing>
+    where
+        C: Encode<T>,
+    {
+        let bytes = &mut self.outbox.bytes;
+        bytes.extend_from_slice(&[0; 4]); // room for the short header
+        let (encoded, outgoing) = handle::collecting(|| C::encode(message, bytes));
+        encoded.map_err(Error::Encode)?;
+        let payload = bytes
+            .len()
+            .checked_sub(start + 4)
+            .ok_or_else(|| Error::Encode(CodecError::new("the codec removed bytes that were not its own")))?;
+        let header = self.header(payload)?;
+        let bytes = &mut self.outbox.bytes;
+        match header.as_bytes() {
+            short if short.len() == 4 => bytes[start..start + 4].copy_from_slice(short),
+            long => drop(bytes.splice(start..start + 4, long.iter().copied())),
+        }
+        if !outgoing.handles.is_empty() {
+            self.announce(start, &outgoing.handles)?;
+        }
+        Ok(outgoing)
+    }
+
+    /// Puts headers for `handles` in front of the message at `start`, one for each packet of at most 253.
+    fn announce(&mut self, start: usize, handles: &[Handle]) -> Result<()> {
+        match self.endpoint.kind {
+            Kind::Local => {}
+            Kind::Pipe => return Err(Error::NoHandles("a one-way pipe")),
+            Kind::Network => return Err(Error::NoHandles("a network connection")),
+        }
+        let mut headers = Vec::new();
+        for packet in handles.chunks(MAX_DESCRIPTORS) {
+            let position = start + headers.len();
+            self.outbox.packets.push((position, packet.iter().map(Handle::share).collect()));
+            headers.extend_from_slice(&frame::handles_header(packet.len()));
+        }
+        debug_assert_eq!(headers.len() % HANDLES_HEADER, 0);
+        self.outbox.bytes.splice(start..start, headers);
+        Ok(())
+    }
+
+    fn header(&self, len: usize) -> Result<frame::Header> {
+        match len as u64 {
+            len if len > self.max_message => Err(Error::TooLarge { len, max: self.max_message }),
+            _ => Ok(frame::header(len)),
+        }
+    }
+
+    /// Writes the message in the outbox; if nothing of it goes out in time, it was never there.
+    fn finish(&mut self, deadline: Deadline) -> Result<()> {
+        match self.drain(deadline) {
+            Err(error) if is_pause(&error) => match self.outbox.written {
+                0 => {
+                    self.outbox.clear();
+                    Err(error)
+                }
+                written => Err(Error::Unfinished { left: self.outbox.bytes.len() - written }),
+            },
+            other => other,
+        }
+    }
+
+    /// Writes the outbox until it is empty. On a time-out the rest stays; after any other error it is of no more use.
+    fn drain(&mut self, deadline: Deadline) -> Result<()> {
+        while self.outbox.written < self.outbox.bytes.len() {
+            let (bytes, handles) = self.outbox.next();
+            match write(&self.endpoint, &[IoSlice::new(bytes)], handles, deadline) {
+                Ok(n) => self.outbox.advance(n),
+                Err(error) if is_pause(&error) => return Err(error),
+                Err(error) => {
+                    self.outbox.clear();
+                    return Err(error);
+                }
+            }
+        }
+        self.outbox.clear();
+        Ok(())
+    }
+}
+
+/// Writes some of `parts` as soon as that is possible.
+fn write(endpoint: &Endpoint, parts: &[IoSlice<'_>], handles: &[Handle], deadline: Deadline) -> Result<usize> {
+    let may_wait = deadline == Deadline::NEVER;
+    loop {
+        match endpoint.write(parts, handles, may_wait) {
+            Ok(n) => return Ok(n),
+            Err(error) => match error.kind() {
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => return Err(Error::Disconnected),
+                io::ErrorKind::WouldBlock => {}
+                _ => return Err(Error::io("write to the connection")(error)),
+            },
+        }
+        if deadline.is_now() {
+            return Err(Error::WouldBlock);
+        }
+        if !endpoint.poll(PollFlags::POLLOUT, deadline).map_err(Error::io("wait for the connection"))? {
+            return Err(Error::Timeout);
+        }
+    }
+}
+
+/// Whether the call may simply be made again.
+fn is_pause(error: &Error) -> bool {
+    matches!(error, Error::Timeout | Error::WouldBlock)
+}
+
+/// What is left of `parts` after `written` bytes.
+fn remaining(parts: [&[u8]; 2], written: usize) -> [&[u8]; 2] {
+    let first = written.min(parts[0].len());
+    [&parts[0][first..], &parts[1][written - first..]]
+}
+
+impl Outbox {
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.packets.clear();
+        self.written = 0;
+        if self.bytes.capacity() > KEEP {
+            self.bytes = Vec::new();
+        } else {
+            self.bytes.clear();
+        }
+    }
+
+    /// The next bytes to write: up to where handles must go along, and the handles for the first of them.
+    fn next(&self) -> (&[u8], &[Handle]) {
+        match self.packets.as_slice() {
+            [(position, handles), rest @ ..] if *position == self.written => {
+                let end = rest.first().map_or(self.bytes.len(), |(next, _)| *next);
+                (&self.bytes[self.written..end], handles)
+            }
+            rest => {
+                let end = rest.first().map_or(self.bytes.len(), |(next, _)| *next);
+                (&self.bytes[self.written..end], &[])
+            }
+        }
+    }
+
+    fn advance(&mut self, n: usize) {
+        if self.packets.first().is_some_and(|(position, _)| *position == self.written) {
+            self.packets.remove(0); // with the first byte all of them are on their way
+        }
+        self.written += n;
+    }
+}
+
+impl<T: ?Sized, C> Drop for Sender<T, C> {
+    fn drop(&mut self) {
+        if self.split && !self.moved.load(Ordering::Relaxed) {
+            self.endpoint.shut_down(Shutdown::Write);
+        }
+    }
+}
+
+impl<T: ?Sized, C> AsFd for Sender<T, C> {
+    /// The descriptor, to poll or to inspect; writing to it by other means breaks the frames.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.endpoint.fd()
+    }
+}
+
+impl<T: ?Sized, C> TryFrom<OwnedFd> for Sender<T, C> {
+    type Error = Error;
+
+    /// Sends over a pipe, FIFO or stream socket that was made elsewhere. It may be blocking or not.
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        Endpoint::new(fd.into(), true).map(Sender::new)
+    }
+}
+
+impl<T: ?Sized, C> fmt::Debug for Sender<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("fd", &self.endpoint.fd())
+            .field("kind", &self.endpoint.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What crosses when a sender is sent.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    handle: u32,
+    split: bool,
+    max_message: u64,
+    /// The rest of an unfinished message.
+    unwritten: Vec<u8>,
+}
+
+impl<T: ?Sized, C> Serialize for Sender<T, C> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !self.outbox.packets.is_empty() {
+            return Err(ser::Error::custom(complaint::note("the connection has unsent handles, flush it first")));
+        }
+        Wire {
+            handle: handle::collect_end(&self.endpoint.handle, &self.moved).map_err(ser::Error::custom)?,
+            split: self.split,
+            max_message: self.max_message,
+            unwritten: self.outbox.bytes[self.outbox.written..].to_vec(),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de, T: ?Sized, C> Deserialize<'de> for Sender<T, C> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        let handle = handle::claim_end(wire.handle).map_err(de::Error::custom)?;
+        let endpoint = Endpoint::new(handle, true).map_err(|e| de::Error::custom(complaint::note(e.to_string())))?;
+        let mut sender = Sender::new(endpoint);
+        sender.split = wire.split;
+        sender.max_message = wire.max_message;
+        sender.outbox.bytes = wire.unwritten;
+        Ok(sender)
+    }
+}

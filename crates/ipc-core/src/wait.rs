@@ -1,0 +1,74 @@
+//! Waiting for several things at once.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags};
+
+use crate::error::{Error, Result};
+use crate::handle::Handle;
+use crate::{Deadline, endpoint};
+
+/// Something that [`wait`] can wait for: a connection (a message to receive), a process (its end), a plain descriptor
+/// (something to read).
+pub trait Waitable {
+    /// Whether it is ready although its descriptor may not say so, as messages lie in a buffer.
+    fn is_ready_now(&self) -> bool {
+        false
+    }
+
+    /// The descriptor that becomes readable when it is ready.
+    fn descriptor(&self) -> BorrowedFd<'_>;
+}
+
+impl Waitable for OwnedFd {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+}
+
+impl Waitable for BorrowedFd<'_> {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        *self
+    }
+}
+
+impl Waitable for Handle {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+}
+
+/// Waits until at least one of `items` is ready, and returns the positions of all that are, in order; none if `timeout`
+/// passes first. `Duration::MAX` waits without end.
+///
+/// A connection is ready when something has arrived, or at its end. A part of a message is something, so use
+/// [`try_recv`](crate::Receiver::try_recv) if the sender may be slow.
+///
+/// ```
+/// use ipc_core::{wait, Process};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let quick = Process::spawn(|n: u32| n + 1, 1)?;
+/// let slow = Process::spawn(|()| -> () { loop { std::thread::park() } }, ())?;
+/// assert_eq!(wait(&[&slow, &quick], Duration::MAX)?, [1]);
+/// slow.kill()?;
+/// assert_eq!(wait(&[&slow], Duration::MAX)?, [0]);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// The system refused to poll the descriptors.
+///
+/// # References
+/// CPython `multiprocessing.connection.wait`.
+pub fn wait(items: &[&dyn Waitable], timeout: Duration) -> Result<Vec<usize>> {
+    // What is ready already is reported together with what the descriptors say now.
+    let ready: Vec<bool> = items.iter().map(|item| item.is_ready_now()).collect();
+    let deadline = if ready.contains(&true) { Deadline::NOW } else { Deadline::after(timeout) };
+    let mut fds: Vec<_> = items.iter().map(|item| PollFd::new(item.descriptor(), PollFlags::POLLIN)).collect();
+    endpoint::poll(&mut fds, deadline).map_err(Error::io("wait for the descriptors"))?;
+    let polled = fds.iter().map(|fd| fd.any() == Some(true));
+    Ok(ready.iter().zip(polled).enumerate().filter(|(_, (now, polled))| **now || *polled).map(|(i, _)| i).collect())
+}
