@@ -87,6 +87,7 @@ pub fn duplex<A, B>() -> Result<(Connection<A, B>, Connection<B, A>)> {
 ///
 /// # Errors
 /// As [`duplex`].
+#[expect(clippy::type_complexity, reason = "both ends spelled out are what a reader wants to see")]
 pub fn duplex_with_codec<A, B, C>() -> Result<(Connection<A, B, C>, Connection<B, A, C>)> {
     let (a, b) = UnixStream::pair().map_err(|source| Error::Io { doing: "create a pair of sockets", source })?;
     Ok((OwnedFd::from(a).try_into()?, OwnedFd::from(b).try_into()?))
