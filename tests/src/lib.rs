@@ -1,1 +1,138 @@
-//! Harness of the cross-process tests.
+//! What the cross-process tests stand on: each runs in a process of its own, within a deadline, and leaves nothing.
+#![deny(unsafe_code)] // allowed again in raw.rs
+
+pub mod raw;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ipc_core::{Builder, JoinError};
+
+/// How long a test may take, also on a loaded machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// How long the kernel and threads that are about to end may take to tidy up.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Runs `test` in a process of its own, with a deadline, and fails if it fails or leaves a child, descriptor or thread behind.
+///
+/// `cargo test` runs tests as threads of one process, where nothing that is left could be told apart.
+///
+/// # Panics
+/// When the test does.
+pub fn isolated<F: FnOnce() + Copy + Send + 'static>(test: F) {
+    fn run<F: FnOnce() + Copy + Send + 'static>(test: F) -> impl FnOnce(()) + Copy + Send + 'static {
+        move |()| {
+            let before = Holdings::of(std::process::id());
+            test();
+            let started = Instant::now();
+            loop {
+                let left = Holdings::of(std::process::id()).beyond(&before);
+                if left.is_empty() {
+                    return;
+                }
+                assert!(started.elapsed() < SETTLE, "left behind: {left:#?}");
+                std::thread::yield_now();
+            }
+        }
+    }
+    let mut process = Builder::new().name("test").spawn(run(test), ()).expect("the test's process starts");
+    match process.join_timeout(DEADLINE) {
+        Ok(()) => {}
+        Err(JoinError::Timeout) => {
+            let report = stacks(process.pid());
+            let _ = process.kill();
+            panic!("the test did not end within {DEADLINE:?}\n{report}");
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// What a process holds that others can see.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Holdings(BTreeMap<String, usize>);
+
+impl Holdings {
+    fn of(pid: u32) -> Holdings {
+        let mut held = BTreeMap::new();
+        let mut add = |thing: String| *held.entry(thing).or_default() += 1;
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+            // The directory that is being read is itself among them, under a number that may vary.
+            let target = fs::read_link(entry.path()).unwrap_or_default();
+            if !target.starts_with("/proc") {
+                add(format!("descriptor {} of {}", entry.file_name().to_string_lossy(), target.display()));
+            }
+        }
+        for entry in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            add(format!("thread {}", name.trim()));
+        }
+        for (child, state) in children(pid) {
+            add(format!("child {child} ({state})"));
+        }
+        Holdings(held)
+    }
+
+    fn beyond(self, before: &Holdings) -> Vec<String> {
+        let more = |(thing, n): &(String, usize)| *n > before.0.get(thing).copied().unwrap_or(0);
+        self.0.into_iter().filter(more).map(|(thing, _)| thing).collect()
+    }
+}
+
+/// The children of a process, with their state (`R`, `S`, `T`, `Z`), zombies included.
+pub fn children(pid: u32) -> Vec<(u32, char)> {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|child| Some((child, stat(child)?)))
+        .filter(|(_, (_, ppid))| *ppid == pid)
+        .map(|(child, (state, _))| (child, state))
+        .collect()
+}
+
+/// The state of a process; `None` if there is no such process.
+pub fn state(pid: u32) -> Option<char> {
+    stat(pid).map(|(state, _)| state)
+}
+
+/// State and parent, from proc(5).
+fn stat(pid: u32) -> Option<(char, u32)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = text[text.rfind(')')? + 1..].split_whitespace(); // the name may contain anything
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+/// Waits until `condition` holds, for things the kernel gives no event for.
+///
+/// # Panics
+/// After the time a test may take.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < DEADLINE / 2, "not within {:?}: {what}", DEADLINE / 2);
+        std::thread::yield_now();
+    }
+}
+
+/// Where a process and its descendants are: name, state and the place in the kernel they wait in, and a debugger's view
+/// where there is one.
+fn stacks(pid: u32) -> String {
+    let mut report = String::new();
+    let mut todo = vec![pid];
+    while let Some(pid) = todo.pop() {
+        todo.extend(children(pid).into_iter().map(|(child, _)| child));
+        for entry in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let read = |file: &str| fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+            let state = stat(pid).map_or('?', |(state, _)| state);
+            report += &format!("process {pid} {} {state} waits in {}\n", read("comm").trim(), read("wchan"));
+        }
+        if Path::new("/usr/bin/gdb").exists() {
+            let gdb =
+                ["-p", &pid.to_string(), "-batch", "-nx", "-ex", "thread apply all backtrace 24"].map(str::to_string);
+            if let Ok(output) = std::process::Command::new("gdb").args(gdb).output() {
+                report += &String::from_utf8_lossy(&output.stdout);
+            }
+        }
+    }
+    report
+}

@@ -282,6 +282,11 @@ impl<T, C> Receiver<T, C> {
         handles.map(|_| len)
     }
 
+    /// The bytes of the next message, if it is complete; it stays where it is.
+    pub(crate) fn peek(&mut self) -> Option<&[u8]> {
+        self.arrive(Deadline::NOW).ok().map(|len| self.inbox.message(len))
+    }
+
     /// Waits until the next message is complete in the inbox, and returns its length.
     fn arrive(&mut self, deadline: Deadline) -> Result<usize> {
         let len = self.header(deadline)?;

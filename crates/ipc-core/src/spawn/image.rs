@@ -3,7 +3,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::ops::Range;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
 /// The main program as the loader has mapped it.
@@ -93,9 +93,14 @@ pub(crate) fn check(anchor: usize) -> Result<(), &'static str> {
             std::fs::read_link("/proc/self/exe").map_err(|_| "/proc is not mounted, so the program cannot be found")?;
         let maps =
             std::fs::read("/proc/self/maps").map_err(|_| "/proc is not mounted, so the program cannot be found")?;
-        // The names are compared, not device and inode: on some file systems those of a mapping are not those of the file.
+        // The names are compared, not device and inode: on some file systems those of a mapping are not those of the file. The
+        // only character that is escaped there is the one that ends a line.
+        let exe: Vec<u8> = exe.as_os_str().as_bytes().iter().fold(Vec::new(), |mut name, byte| {
+            name.extend_from_slice(if *byte == b'\n' { b"\\012" } else { std::slice::from_ref(byte) });
+            name
+        });
         match mapped_file(&maps, anchor) {
-            Some(file) if file == exe.as_os_str().as_bytes() => Ok(()),
+            Some(file) if file == exe => Ok(()),
             Some(_) => Err("the program was started through the dynamic loader, which would be started in its place"),
             None => Err("the program's file cannot be found in /proc/self/maps"),
         }
@@ -103,7 +108,7 @@ pub(crate) fn check(anchor: usize) -> Result<(), &'static str> {
 }
 
 /// The file that is mapped at `address`, as proc(5) writes it.
-fn mapped_file(maps: &[u8], address: usize) -> Option<Vec<u8>> {
+fn mapped_file(maps: &[u8], address: usize) -> Option<&[u8]> {
     maps.split(|byte| *byte == b'\n').find_map(|line| {
         let range = std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?;
         let (start, end) = range.split_once('-')?;
@@ -111,18 +116,8 @@ fn mapped_file(maps: &[u8], address: usize) -> Option<Vec<u8>> {
         if !(hex(start)?..hex(end)?).contains(&address) {
             return None;
         }
-        let name = &line[line.iter().position(|byte| *byte == b'/')?..];
-        Some(unescape(name))
+        Some(&line[line.iter().position(|byte| *byte == b'/')?..])
     })
-}
-
-/// The only character that is escaped there is the one that ends a line.
-fn unescape(name: &[u8]) -> Vec<u8> {
-    let text = std::ffi::OsString::from_vec(name.to_vec());
-    match text.to_str() {
-        Some(text) => text.replace("\\012", "\n").into_bytes(),
-        None => text.into_vec(),
-    }
 }
 
 #[cfg(test)]
@@ -132,9 +127,9 @@ mod tests {
     #[test]
     fn the_file_of_an_address_is_found_whatever_its_name() {
         let maps = b"1000-2000 r--p 0 fe:00 12 /a dir/the app\n2000-3000 rw-p 0 0:0 0 \n3000-4000 r-xp 0 0:0 7 /x\\012y (deleted)\n";
-        assert_eq!(mapped_file(maps, 0x1fff).as_deref(), Some(&b"/a dir/the app"[..]));
+        assert_eq!(mapped_file(maps, 0x1fff), Some(&b"/a dir/the app"[..]));
         assert_eq!(mapped_file(maps, 0x2000), None);
-        assert_eq!(mapped_file(maps, 0x3000).as_deref(), Some(&b"/x\ny (deleted)"[..]));
+        assert_eq!(mapped_file(maps, 0x3000), Some(&b"/x\\012y (deleted)"[..]));
         assert_eq!(mapped_file(maps, 0x5000), None);
     }
 

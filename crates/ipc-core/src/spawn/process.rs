@@ -18,7 +18,7 @@ use super::reaper::reap_later;
 use super::running::{Child, Ended, lock};
 use crate::error::Result;
 use crate::wait::{Waitable, wait};
-use crate::{Deadline, Error, Postcard, Receiver};
+use crate::{Deadline, Decode, Error, Postcard, Receiver};
 
 /// A process that runs a function of this program and returns a value of type `R`.
 ///
@@ -153,11 +153,26 @@ impl Shared {
     }
 
     /// Waits until the process has ended and what it reported, if anything, is in the connection's buffer; takes that out.
-    pub(super) fn finish(&self, deadline: Deadline) -> Result<(Ended, Receiver<()>), JoinError> {
+    fn finish(&self, deadline: Deadline) -> Result<(Ended, Receiver<()>), JoinError> {
         let mut guard = lock(&self.link);
-        let link = guard.as_mut().ok_or(JoinError::Joined)?;
-        let ended = wait_for_end(&self.child, link, deadline)?;
+        let ended = wait_for_end(&self.child, guard.as_mut().ok_or(JoinError::Joined)?, deadline)?;
         guard.take().map(|link| (ended, link)).ok_or(JoinError::Joined)
+    }
+
+    /// Waits until the process has ended, and says how if nobody has asked. What it reported can still be asked for.
+    pub(super) fn outcome(&self) -> Result<(), JoinError> {
+        let mut guard = lock(&self.link);
+        let Some(link) = guard.as_mut() else { return Ok(()) };
+        let ended = wait_for_end(&self.child, link, Deadline::NEVER)?;
+        // Of a result, only that there is one matters; its type is not known here, but that of the other reports is.
+        match link.peek().map(|report| (report.first(), Postcard::decode(report))) {
+            Some((Some(&Report::<()>::DONE), _)) => Ok(()),
+            Some((_, Ok(Report::<()>::Panicked { message, location }))) => {
+                Err(JoinError::Panicked { message, location })
+            }
+            Some((_, Ok(Report::<()>::Failed(reason)))) => Err(JoinError::Transfer(reason)),
+            _ => Err(ended.into()),
+        }
     }
 
     fn detach(&self) {

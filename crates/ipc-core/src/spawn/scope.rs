@@ -7,10 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::builder::Builder;
-use super::child::Report;
 use super::process::{JoinError, Process, Shared};
 use super::running::lock;
-use crate::{Deadline, Error, Postcard, Result};
+use crate::Result;
 
 /// Starts the processes of a [`scope`].
 #[derive(Debug, Default)]
@@ -44,7 +43,7 @@ pub fn scope<T>(f: impl FnOnce(&Scope) -> T) -> Result<T, JoinError> {
     loop {
         // One by one, as a thread that `f` started may still start another.
         let Some(process) = lock(&scope.started).pop() else { break };
-        failed = outcome(&process).and(failed);
+        failed = process.outcome().and(failed);
     }
     match result {
         Ok(value) => failed.map(|()| value),
@@ -79,24 +78,5 @@ impl Scope {
         let shared = builder.start(f, args, true)?;
         lock(&self.started).push(Arc::clone(&shared));
         Ok(Process::new(shared))
-    }
-}
-
-/// Waits for the end of a process, and says how it was if nobody has asked.
-fn outcome(process: &Shared) -> Result<(), JoinError> {
-    let (ended, mut link) = match process.finish(Deadline::NEVER) {
-        Err(JoinError::Joined) => return Ok(()),
-        other => other?,
-    };
-    // Of a result, only that there is one matters. Its type is not known here, but the variants before and after it are.
-    match link.try_recv_bytes() {
-        Ok(report) if report.first() == Some(&Report::<()>::DONE) => Ok(()),
-        Ok(report) => match <Postcard as crate::Decode<Report<()>>>::decode(&report) {
-            Ok(Report::Panicked { message, location }) => Err(JoinError::Panicked { message, location }),
-            Ok(Report::Failed(reason)) => Err(JoinError::Transfer(reason)),
-            _ => Err(ended.into()),
-        },
-        Err(Error::HandlesLost { .. }) => Ok(()), // a result with handles, which nobody wants
-        Err(_) => Err(ended.into()),
     }
 }

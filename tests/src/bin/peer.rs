@@ -1,0 +1,68 @@
+//! A program that is not the tests' own: it spawns under circumstances that are named by its first argument.
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::io::Write;
+use std::os::fd::AsFd;
+
+use ipc_core::Process;
+
+fn main() {
+    let action = std::env::args().nth(1).unwrap_or_default();
+    let result = match action.as_str() {
+        "spawn" => spawn(),
+        "delete-self" => change_self(|program| std::fs::remove_file(program)),
+        "replace-self" => change_self(|program| {
+            std::fs::remove_file(program)?;
+            std::fs::write(program, "another program")
+        }),
+        "stdin" => stdin(),
+        "closed-standard" => closed_standard(),
+        "few-files" => few_files(),
+        other => Err(format!("unknown action `{other}`").into()),
+    };
+    if let Err(error) = result {
+        let cause = error.source().map_or(String::new(), |cause| format!(": {cause}"));
+        println!("error: {error}{cause}");
+    }
+}
+
+fn spawn() -> Result<(), Box<dyn Error>> {
+    println!("spawned: {}", Process::spawn(|(a, b): (i32, i32)| a * b, (6, 7))?.join()?);
+    Ok(())
+}
+
+fn change_self(change: fn(&std::path::Path) -> std::io::Result<()>) -> Result<(), Box<dyn Error>> {
+    change(&std::env::current_exe()?)?;
+    spawn()
+}
+
+fn stdin() -> Result<(), Box<dyn Error>> {
+    let child = Process::spawn(|()| std::io::read_to_string(std::io::stdin()).unwrap_or_default(), ())?;
+    println!("{}", child.join()?);
+    Ok(())
+}
+
+fn closed_standard() -> Result<(), Box<dyn Error>> {
+    let kept = std::io::stdout().as_fd().try_clone_to_owned()?;
+    for fd in 0..3 {
+        ipc_tests::raw::close(fd);
+    }
+    let child = Process::spawn(
+        |n: i32| {
+            let open = (0..3).filter(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok());
+            (open.map(|fd| fd.to_string()).collect::<Vec<_>>().join(" "), n)
+        },
+        7,
+    )?;
+    let (open, n) = child.join()?;
+    writeln!(std::fs::File::from(kept), "{open} are open, {n}")?;
+    Ok(())
+}
+
+fn few_files() -> Result<(), Box<dyn Error>> {
+    use nix::sys::resource::{Resource, setrlimit};
+    let _own: Vec<_> = (0..3).map(|_| std::fs::File::open("/dev/null")).collect::<Result<_, _>>()?;
+    setrlimit(Resource::RLIMIT_NOFILE, 7, 7)?;
+    spawn()
+}
