@@ -1,1 +1,100 @@
-fn main() {}
+//! Automation of this workspace; `cargo xtask --help` lists the commands.
+#![forbid(unsafe_code)]
+
+mod process;
+mod test_all;
+mod workspace;
+
+use std::process::ExitCode;
+
+use lexopt::prelude::*;
+
+const HELP: &str = "\
+Automation of this workspace.
+
+Usage: cargo xtask <COMMAND> [OPTIONS]
+
+Commands:
+  test-all    Run every check and test that a commit has to pass; exactly what CI runs
+
+Options:
+  -h, --help  Print this text; after a command, that command's
+";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+enum Command {
+    /// Print this text.
+    Help(String),
+    TestAll(test_all::Args),
+}
+
+fn main() -> ExitCode {
+    let command = match parse(lexopt::Parser::from_env()) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("error: {error}\n\n`cargo xtask --help` lists the commands and options.");
+            return ExitCode::from(2);
+        }
+    };
+    let result = match command {
+        Command::Help(text) => {
+            print!("{text}");
+            Ok(true)
+        }
+        Command::TestAll(args) => test_all::run(&args),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    match parser.next()? {
+        None => Err("which command?".into()),
+        Some(Short('h') | Long("help")) => Ok(Command::Help(HELP.to_owned())),
+        Some(Value(name)) if name == "test-all" => test_all::parse(parser),
+        Some(Value(name)) => Err(format!("unknown command `{}`", name.to_string_lossy()).into()),
+        Some(argument) => Err(argument.unexpected()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Command, HELP, parse, test_all};
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(lexopt::Parser::from_args(line.split_whitespace())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_plain_command_has_no_options() {
+        assert_eq!(parsed("test-all"), Ok(Command::TestAll(test_all::Args::default())));
+    }
+
+    #[test]
+    fn help_is_found_before_and_after_a_command() {
+        assert_eq!(parsed("--help"), Ok(Command::Help(HELP.to_owned())));
+        assert!(matches!(parsed("test-all -h"), Ok(Command::Help(text)) if text.contains("--only")));
+    }
+
+    #[test]
+    fn only_takes_names_with_commas_and_repeats() {
+        let Ok(Command::TestAll(args)) = parsed("test-all --only fmt,docs --only=msrv") else { panic!("not accepted") };
+        assert_eq!(args.only, ["fmt", "docs", "msrv"]);
+    }
+
+    #[test]
+    fn what_is_unknown_is_named() {
+        assert_eq!(parsed("frobnicate"), Err("unknown command `frobnicate`".to_owned()));
+        assert_eq!(parsed("test-all --fast"), Err("invalid option '--fast'".to_owned()));
+        assert!(parsed("test-all --only fmt,nonsense").unwrap_err().contains("`nonsense`"));
+        assert!(parsed("test-all fmt").unwrap_err().contains("fmt"));
+        assert!(parsed("").is_err());
+    }
+}

@@ -1,0 +1,126 @@
+//! The steps in their order, and those that are little more than one call of cargo.
+
+use std::process::Command;
+use std::time::Instant;
+
+use super::outcome::{Outcome, Tally};
+use super::{counts, examples, msrv, probe};
+use crate::process::{self, Finished, Streams};
+use crate::workspace::Workspace;
+
+pub(super) struct Step {
+    pub(super) name: &'static str,
+    /// For `--list`.
+    pub(super) about: &'static str,
+    pub(super) run: fn(&Job) -> Outcome,
+}
+
+/// What a step works with.
+pub(super) struct Job<'a> {
+    pub(super) workspace: &'a Workspace,
+    pub(super) deadline: Instant,
+}
+
+/// Cheap and telling steps first: who waits for the table wants to see their failures early.
+pub(super) const STEPS: &[Step] = &[
+    Step { name: "fmt", about: "rustfmt would change nothing", run: fmt },
+    Step { name: "clippy", about: "clippy and rustc have no warnings", run: clippy },
+    Step { name: "docs", about: "the documentation builds without warnings", run: docs },
+    Step { name: "features", about: "each crate builds alone, with no and with all features", run: features },
+    Step { name: "msrv", about: "the crates build with the Rust they promise to support", run: msrv::run },
+    Step { name: "tests", about: "all tests, by nextest where it is installed", run: tests },
+    Step { name: "doctests", about: "the examples in the documentation", run: doctests },
+    Step { name: "examples", about: "the programs in examples/ print what they should", run: examples::run },
+    Step {
+        name: "stripped",
+        about: "a stripped binary with fat LTO still spawns",
+        run: |job| probe::run(job, "stripped"),
+    },
+    Step { name: "abort", about: "the same when panics abort", run: |job| probe::run(job, "abort") },
+];
+
+impl Job<'_> {
+    /// Runs cargo with everything it prints in one text; an error is a text, too.
+    pub(super) fn cargo(&self, arguments: &[&str]) -> Result<Finished, String> {
+        self.run(self.workspace.cargo().args(arguments), Streams::Together, self.deadline)
+    }
+
+    pub(super) fn run(&self, command: &mut Command, streams: Streams, deadline: Instant) -> Result<Finished, String> {
+        process::run(command, streams, deadline).map_err(|error| format!("cannot run {command:?}: {error}"))
+    }
+
+    /// Whether cargo has this subcommand.
+    fn has(&self, subcommand: &str) -> bool {
+        process::answer(self.workspace.cargo().args([subcommand, "--version"])).is_some()
+    }
+}
+
+/// One command, which is one check.
+pub(super) fn check(result: Result<Finished, String>) -> Outcome {
+    match result {
+        Ok(finished) if finished.is_success() => Outcome::passed(),
+        Ok(finished) => Outcome::failed(report(&finished)),
+        Err(error) => Outcome::failed(error),
+    }
+}
+
+fn report(finished: &Finished) -> String {
+    format!("{}\n{}", finished.stdout.trim_end(), finished.ending())
+}
+
+fn fmt(job: &Job) -> Outcome {
+    if !job.has("fmt") {
+        return Outcome::not_run("rustfmt is not installed");
+    }
+    check(job.cargo(&["fmt", "--all", "--check"]))
+}
+
+fn clippy(job: &Job) -> Outcome {
+    if !job.has("clippy") {
+        return Outcome::not_run("clippy is not installed");
+    }
+    check(job.cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))
+}
+
+fn docs(job: &Job) -> Outcome {
+    let mut command = job.workspace.cargo();
+    command.args(["doc", "--workspace", "--no-deps", "--all-features"]).env("RUSTDOCFLAGS", "-D warnings");
+    check(job.run(&mut command, Streams::Together, job.deadline))
+}
+
+/// Each crate by itself, because in one build of the workspace a crate may live on the features that another one asks
+/// for.
+fn features(job: &Job) -> Outcome {
+    let mut tally = Tally::default();
+    let mut output = String::new();
+    for package in job.workspace.crates() {
+        for flag in ["--no-default-features", "--all-features"] {
+            let result = check(job.cargo(&["check", "--package", &package.name, flag]));
+            tally = tally + result.tally();
+            if let Some(text) = result.output() {
+                output += &format!("cargo check --package {} {flag}\n{text}\n\n", package.name);
+            }
+        }
+    }
+    Outcome::counted(tally, output).with_detail(format!("{} builds", tally.passed + tally.failed))
+}
+
+fn tests(job: &Job) -> Outcome {
+    if job.has("nextest") {
+        let arguments = ["nextest", "run", "--workspace", "--all-features", "--no-fail-fast"];
+        return test_run(job.cargo(&arguments), counts::from_nextest, "nextest");
+    }
+    let arguments = ["test", "--workspace", "--lib", "--bins", "--tests", "--all-features", "--no-fail-fast"];
+    test_run(job.cargo(&arguments), counts::from_libtest, "cargo test")
+}
+
+fn doctests(job: &Job) -> Outcome {
+    let arguments = ["test", "--workspace", "--doc", "--all-features", "--no-fail-fast"];
+    test_run(job.cargo(&arguments), counts::from_libtest, "cargo test")
+}
+
+fn test_run(result: Result<Finished, String>, count: fn(&str) -> Tally, runner: &str) -> Outcome {
+    let tally = result.as_ref().map(|finished| count(&finished.stdout)).unwrap_or_default();
+    let detail = if tally == Tally::default() { runner.to_owned() } else { format!("{tally}, by {runner}") };
+    check(result).with_tally(tally).with_detail(detail)
+}
