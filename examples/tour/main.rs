@@ -1,0 +1,92 @@
+//! A tour of the ways in which processes can work together: the words of some files are counted in one process, and then by
+//! several processes with each mechanism. All have to find the same number.
+//!
+//! `cargo run --release --example tour [-- MECHANISM... FILE...]`
+#![forbid(unsafe_code)]
+
+mod input;
+mod pipe;
+mod words;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use input::Input;
+
+/// A way to count words in several processes.
+struct Mechanism {
+    name: &'static str,
+    /// What can be seen in its source, which is the file of that name.
+    shows: &'static str,
+    count: fn(&Input) -> Result<Count, Box<dyn Error>>,
+}
+
+struct Count {
+    words: u64,
+    /// How many processes took part.
+    processes: usize,
+}
+
+const ONE_PROCESS: Mechanism = Mechanism {
+    name: "one process",
+    shows: "the same work with nobody to talk to",
+    count: |input| Ok(Count { words: words::count(&input.text), processes: 1 }),
+};
+
+/// All mechanisms, in the order of the table.
+const MECHANISMS: &[Mechanism] = &[pipe::PIPE];
+
+fn main() -> ExitCode {
+    let mut chosen = Vec::new();
+    let mut files = Vec::new();
+    for argument in std::env::args_os().skip(1) {
+        match MECHANISMS.iter().position(|mechanism| argument == mechanism.name) {
+            Some(mechanism) => chosen.push(mechanism),
+            None => files.push(PathBuf::from(argument)),
+        }
+    }
+    let files = if files.is_empty() { input::own_files() } else { Ok(files) };
+    let input = match files.and_then(|files| Input::read(&files)) {
+        Ok(input) => input,
+        Err(error) => {
+            let names: Vec<&str> = MECHANISMS.iter().map(|mechanism| mechanism.name).collect();
+            eprintln!("tour: {error}");
+            eprintln!("Every argument is a file to read or one of these mechanisms: {}.", names.join(", "));
+            return ExitCode::from(2);
+        }
+    };
+    let selected = (0..MECHANISMS.len()).filter(|i| chosen.is_empty() || chosen.contains(i)).map(|i| &MECHANISMS[i]);
+    match run(&input, selected) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tour: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(input: &Input, mechanisms: impl Iterator<Item = &'static Mechanism>) -> Result<(), Box<dyn Error>> {
+    let megabytes = input.text.len() as f64 / 1e6;
+    println!("Counting the words of {} files, {} times: {megabytes:.1} MB", input.files, input.times);
+    println!();
+    println!("{:<12}  {:>9}  {:>9}  {:>6}  it shows", "mechanism", "processes", "time", "MB/s");
+    let mut expected = None;
+    for mechanism in std::iter::once(&ONE_PROCESS).chain(mechanisms) {
+        let started = Instant::now();
+        let Count { words, processes } =
+            (mechanism.count)(input).map_err(|error| format!("{}: {error}", mechanism.name))?;
+        let seconds = started.elapsed().as_secs_f64();
+        let Mechanism { name, shows, .. } = mechanism;
+        println!("{name:<12}  {processes:>9}  {:>6.1} ms  {:>6.0}  {shows}", seconds * 1e3, megabytes / seconds);
+        let expected = *expected.get_or_insert(words);
+        if words != expected {
+            return Err(format!("{name} counted {words} words, but there are {expected}").into());
+        }
+    }
+    let words = expected.unwrap_or_default();
+    println!();
+    println!("All found {words} words, {} in the files read once.", words / input.times);
+    Ok(())
+}
