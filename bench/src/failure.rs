@@ -1,0 +1,33 @@
+//! Why a measurement is void.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) type Outcome<T> = Result<T, Failure>;
+
+/// A text, as it has to cross from the measured process to the one that reports it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Failure(String);
+
+impl Failure {
+    #[cold]
+    pub(crate) fn new(text: impl Into<String>) -> Failure {
+        Failure(text.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+// Possible because `Failure` is no `Error` itself.
+impl<E: std::error::Error> From<E> for Failure {
+    #[cold]
+    fn from(error: E) -> Failure {
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        Failure(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")))
+    }
+}

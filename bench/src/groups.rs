@@ -1,0 +1,163 @@
+//! What can be measured: the groups, with what their rows have in common.
+
+use std::fmt::Write;
+
+use crate::rows::{self, Row};
+
+/// Rows that do the same job, and are compared with the reference among them.
+pub(crate) struct Group {
+    /// What `--only` takes.
+    pub(crate) id: &'static str,
+    pub(crate) title: &'static str,
+    /// What one number stands for.
+    pub(crate) about: &'static str,
+    pub(crate) unit: Unit,
+    pub(crate) placement: Placement,
+}
+
+/// Where the processes run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Placement {
+    /// Both on the same processor.
+    OneCpu,
+    /// Each on one of its own.
+    TwoCpus,
+    /// Where the scheduler puts them.
+    Free,
+}
+
+/// What a figure is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Nanoseconds,
+    Microseconds,
+    MessagesPerSecond,
+    GigabytesPerSecond,
+    /// Counted, not timed: one round tells all.
+    AllocationsPerMessage,
+}
+
+pub(crate) static PING_PONG: Group = Group {
+    id: "ping-pong",
+    title: "ping-pong 64 B, one CPU",
+    about: "time of a round trip; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::OneCpu,
+};
+
+pub(crate) static ONE_WAY: Group = Group {
+    id: "one-way",
+    title: "one way 64 B, two CPUs",
+    about: "messages received per second; more is better",
+    unit: Unit::MessagesPerSecond,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static TYPED: Group = Group {
+    id: "typed",
+    title: "typed struct, two CPUs",
+    about: "messages received per second, each a struct of a u64, a string of 16 bytes and a Vec of eight u32 \
+            (67 bytes in postcard); more is better",
+    unit: Unit::MessagesPerSecond,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static LARGE: Group = Group {
+    id: "large",
+    title: "16 MiB, two CPUs",
+    about: "GB received per second, into the same memory again and again; more is better",
+    unit: Unit::GigabytesPerSecond,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static SPAWN: Group = Group {
+    id: "spawn",
+    title: "spawn",
+    about: "time to start a process and to have waited for its end; less is better",
+    unit: Unit::Microseconds,
+    placement: Placement::Free,
+};
+
+pub(crate) static SPAWN_BIG: Group = Group {
+    id: "spawn-big",
+    title: "spawn from a parent with 512 MiB",
+    about: "as above, while the parent holds 512 MiB of touched memory; less is better",
+    unit: Unit::Microseconds,
+    placement: Placement::Free,
+};
+
+pub(crate) static ALLOCATIONS: Group = Group {
+    id: "allocations",
+    title: "allocations",
+    about: "allocations per message in sender and receiver together, after the first messages; none is best",
+    unit: Unit::AllocationsPerMessage,
+    placement: Placement::Free,
+};
+
+/// All of them, in the order in which they are measured.
+pub(crate) static ALL: [&Group; 7] = [&PING_PONG, &ONE_WAY, &TYPED, &LARGE, &SPAWN, &SPAWN_BIG, &ALLOCATIONS];
+
+impl Group {
+    pub(crate) fn rows(&self) -> Vec<&'static Row> {
+        rows::ALL.iter().copied().flatten().filter(|row| row.group.id == self.id).collect()
+    }
+}
+
+impl Unit {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Unit::Nanoseconds => "ns",
+            Unit::Microseconds => "µs",
+            Unit::MessagesPerSecond => "messages/s",
+            Unit::GigabytesPerSecond => "GB/s",
+            Unit::AllocationsPerMessage => "allocations",
+        }
+    }
+
+    /// For people: three or four digits that mean something.
+    pub(crate) fn show(self, figure: f64) -> String {
+        match self {
+            Unit::Nanoseconds | Unit::Microseconds => format!("{figure:.0}"),
+            Unit::MessagesPerSecond if figure >= 1e6 => format!("{:.2} M", figure / 1e6),
+            Unit::MessagesPerSecond => format!("{:.0} k", figure / 1e3),
+            Unit::GigabytesPerSecond | Unit::AllocationsPerMessage => format!("{figure:.2}"),
+        }
+    }
+
+    pub(crate) fn is_counted(self) -> bool {
+        self == Unit::AllocationsPerMessage
+    }
+}
+
+/// What `--list` shows.
+pub(crate) fn list() -> String {
+    let mut text = String::new();
+    for group in ALL {
+        let _ = writeln!(text, "{}: {}", group.id, group.title);
+        for row in group.rows() {
+            let _ = writeln!(text, "  {}{}", row.name, row.goal.suffix());
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::Goal;
+
+    #[test]
+    fn every_group_of_ratios_has_one_reference_and_it_comes_first() {
+        for group in ALL {
+            let references = group.rows().iter().filter(|row| row.goal == Goal::Reference).count();
+            assert_eq!(references, usize::from(!group.unit.is_counted()), "{}", group.id);
+            assert!(group.unit.is_counted() || group.rows()[0].goal == Goal::Reference, "{}", group.id);
+        }
+    }
+
+    #[test]
+    fn every_row_is_in_a_group_that_is_measured() {
+        let shown: usize = ALL.iter().map(|group| group.rows().len()).sum();
+        assert_eq!(shown, rows::ALL.iter().map(|rows| rows.len()).sum::<usize>());
+    }
+}

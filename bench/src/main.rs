@@ -1,0 +1,74 @@
+//! Measures each mechanism of this workspace against what a user would pick instead.
+//!
+//! `cargo run --release -p ipc-bench -- --help` tells how; `cargo xtask bench` is the same.
+//!
+//! A **row** is a thing that is measured, a **group** the rows that do the same job, one of which is the reference that the others
+//! are divided by. What is measured runs in processes of its own, new for every figure. A **round** measures each row of a
+//! group once, one after the other, so that what disturbs the machine for a while disturbs all of them; ratios are taken
+//! within a round.
+//!
+//! - `rows/` has one file per mechanism or peer, and the list of them: the place to add one. `groups` says what can be measured.
+//! - `plan` starts processes on their processors, `window` times them, `message` numbers and checks what they send.
+//! - `runner` does the rounds, with `probe` and `machine` watching for disturbances; `report` makes tables of it.
+#![deny(unsafe_code)] // allowed again in alloc.rs only
+
+mod alloc;
+mod args;
+mod failure;
+mod groups;
+mod machine;
+mod message;
+mod plan;
+mod probe;
+mod progress;
+mod report;
+mod rows;
+mod runner;
+mod stats;
+mod window;
+
+use std::process::ExitCode;
+
+use args::{Args, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    // Before everything else: what a process costs that does nothing.
+    if std::env::args_os().nth(1).is_some_and(|first| first == rows::RETURN_AT_ONCE) {
+        return ExitCode::SUCCESS;
+    }
+    match args::parse(std::env::args_os()) {
+        Ok(Command::Help) => print!("{}", args::HELP),
+        Ok(Command::List) => print!("{}", groups::list()),
+        Ok(Command::Run(args)) => match run(&args) {
+            Ok(true) => {}
+            Ok(false) => return ExitCode::FAILURE,
+            Err(failure) => {
+                eprintln!("bench: {failure}");
+                return ExitCode::FAILURE;
+            }
+        },
+        Err(error) => {
+            eprintln!("bench: {error} (--help lists the options, --list the groups)");
+            return ExitCode::from(2);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Measures, prints, and says whether everything that has to be right was.
+fn run(args: &Args) -> Result<bool, Failure> {
+    if let Some(file) = &args.json {
+        // A wrong name is found now and not after the minutes of measuring.
+        std::fs::File::create(file).map_err(|e| Failure::new(format!("cannot write {}: {e}", file.display())))?;
+    }
+    let report = runner::run(args)?;
+    print!("{}", report.to_markdown());
+    if let Some(file) = &args.json {
+        std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")?;
+    }
+    for complaint in report.complaints() {
+        eprintln!("bench: {complaint}");
+    }
+    Ok(report.complaints().is_empty())
+}

@@ -1,0 +1,266 @@
+//! What came out: for people as Markdown, for programs as JSON.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::args::Args;
+use crate::failure::Outcome;
+use crate::groups::{Group, Placement, Unit};
+use crate::machine::Machine;
+use crate::plan::Plan;
+use crate::rows::{Goal, Row};
+use crate::stats::Summary;
+
+#[derive(Serialize)]
+pub(crate) struct Report {
+    pub(crate) machine: Machine,
+    pub(crate) settings: Settings,
+    pub(crate) groups: Vec<GroupReport>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Settings {
+    optimised: bool,
+    rounds: usize,
+    warm_up_seconds: f64,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+pub(crate) struct GroupReport {
+    id: &'static str,
+    title: &'static str,
+    about: &'static str,
+    unit: &'static str,
+    #[serde(skip)]
+    kind: Unit,
+    processes: String,
+    /// Why nothing was measured, if so.
+    skipped: Option<&'static str>,
+    /// Nanoseconds from one processor to the other, before and after each round.
+    core_to_core: Vec<f64>,
+    repeated_rounds: usize,
+    /// How much of the processors' time other processes used, from 0 to 1.
+    used_by_others: f64,
+    rows: Vec<RowReport>,
+}
+
+#[derive(Serialize)]
+struct RowReport {
+    name: &'static str,
+    reference: bool,
+    /// In the group's unit, one figure for each round.
+    rounds: Vec<f64>,
+    summary: Option<Summary>,
+    /// To the reference, taken within each round.
+    ratio: Option<Summary>,
+    goal: Option<String>,
+    goal_met: Option<bool>,
+    must: bool,
+    failure: Option<String>,
+}
+
+/// The figures of a row as they come in.
+pub(crate) struct Measured {
+    row: &'static Row,
+    figures: Vec<f64>,
+    failure: Option<String>,
+}
+
+impl Measured {
+    pub(crate) fn new(row: &'static Row) -> Measured {
+        Measured { row, figures: Vec::new(), failure: None }
+    }
+
+    pub(crate) fn add(&mut self, figure: Option<Outcome<f64>>) {
+        match figure {
+            Some(Ok(figure)) => self.figures.push(figure),
+            Some(Err(failure)) => self.failure = Some(failure.to_string()),
+            None => {}
+        }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+}
+
+impl Settings {
+    pub(crate) fn new(args: &Args) -> Settings {
+        Settings {
+            optimised: !cfg!(debug_assertions),
+            rounds: args.rounds,
+            warm_up_seconds: args.window.warm_up.as_secs_f64(),
+            seconds: args.window.length.as_secs_f64(),
+        }
+    }
+}
+
+impl GroupReport {
+    pub(crate) fn new(
+        group: &Group,
+        plan: &Plan,
+        measured: Vec<Measured>,
+        core_to_core: Vec<f64>,
+        repeated_rounds: usize,
+        used_by_others: f64,
+    ) -> GroupReport {
+        let processes = match (plan.cpus, group.placement) {
+            (Some((a, _)), Placement::OneCpu) => format!("both processes on CPU {a}"),
+            (Some((a, b)), _) => format!("receiver on CPU {a}, sender on CPU {b}"),
+            (None, _) => "processes not pinned".into(),
+        };
+        let reference = measured.iter().find(|measured| measured.row.goal == Goal::Reference);
+        let reference = reference.map(|measured| measured.figures.clone());
+        let rows = measured.into_iter().map(|measured| RowReport::new(measured, reference.as_deref())).collect();
+        GroupReport { processes, core_to_core, repeated_rounds, used_by_others, rows, ..GroupReport::empty(group) }
+    }
+
+    pub(crate) fn skipped(group: &Group, why: &'static str) -> GroupReport {
+        GroupReport { skipped: Some(why), ..GroupReport::empty(group) }
+    }
+
+    fn empty(group: &Group) -> GroupReport {
+        GroupReport {
+            id: group.id,
+            title: group.title,
+            about: group.about,
+            unit: group.unit.name(),
+            kind: group.unit,
+            processes: String::new(),
+            skipped: None,
+            core_to_core: Vec::new(),
+            repeated_rounds: 0,
+            used_by_others: 0.0,
+            rows: Vec::new(),
+        }
+    }
+
+    fn write_markdown(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(text, "\n## {}\n", self.title)?;
+        if let Some(why) = self.skipped {
+            return writeln!(text, "Not measured: {why}.");
+        }
+        let mut facts = vec![self.about.to_string(), self.processes.clone()];
+        if let Some(probe) = Summary::of(&self.core_to_core) {
+            facts.push(format!("core to core {:.0} to {:.0} ns", probe.min, probe.max));
+        }
+        if self.repeated_rounds > 0 {
+            facts.push(format!("rounds repeated: {}", self.repeated_rounds));
+        }
+        facts.push(format!("others used {:.0} % of the machine", 100.0 * self.used_by_others));
+        writeln!(text, "{}.\n", facts.join("; "))?;
+        if self.kind.is_counted() {
+            writeln!(text, "| | {} | goal |\n|---|--:|---|", self.unit)?;
+        } else {
+            writeln!(text, "| | {} | min | max | ratio | min | max | goal |", self.unit)?;
+            writeln!(text, "|---|--:|--:|--:|--:|--:|--:|---|")?;
+        }
+        self.rows.iter().try_for_each(|row| row.write_markdown(self.kind, text))?;
+        for row in &self.rows {
+            if let Some(failure) = &row.failure {
+                writeln!(text, "\n{}: {failure}", row.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RowReport {
+    fn new(measured: Measured, reference: Option<&[f64]>) -> RowReport {
+        let Measured { row, figures, failure } = measured;
+        let summary = Summary::of(&figures);
+        let ratio = match reference {
+            Some(reference) if row.goal != Goal::Reference => Summary::of_ratios(&figures, reference),
+            _ => None,
+        };
+        let best = || Some(summary?.max / Summary::of(reference?)?.max);
+        let goal_met = match row.goal {
+            Goal::Reference | Goal::Look => None,
+            Goal::AtMost(goal) => ratio.map(|ratio| ratio.median <= goal),
+            Goal::AtLeast(goal) => ratio.map(|ratio| ratio.median >= goal),
+            Goal::BestAtLeast(goal) => best().map(|best| best >= goal),
+            Goal::Zero => summary.map(|summary| summary.max == 0.0),
+        };
+        let goal = match (row.goal, best()) {
+            (Goal::Reference | Goal::Look, _) => None,
+            (goal @ Goal::BestAtLeast(_), Some(best)) => Some(format!("{} (is {best:.2})", goal.text())),
+            (goal, _) => Some(goal.text()),
+        };
+        RowReport {
+            name: row.name,
+            reference: row.goal == Goal::Reference,
+            must: row.goal == Goal::Zero,
+            rounds: figures,
+            summary,
+            ratio,
+            goal,
+            goal_met,
+            failure,
+        }
+    }
+
+    fn write_markdown(&self, unit: Unit, text: &mut String) -> std::fmt::Result {
+        let three = |summary: Option<Summary>, show: &dyn Fn(f64) -> String| match summary {
+            Some(Summary { median, min, max }) => format!("{} | {} | {}", show(median), show(min), show(max)),
+            None => " | | ".into(),
+        };
+        let figures = match self.summary {
+            Some(summary) if unit.is_counted() => unit.show(summary.max),
+            None if unit.is_counted() => String::new(),
+            summary => {
+                let ratios = if self.reference { "1 | | ".into() } else { three(self.ratio, &|r| format!("{r:.2}")) };
+                format!("{} | {ratios}", three(summary, &|figure| unit.show(figure)))
+            }
+        };
+        let goal = match (&self.goal, self.goal_met) {
+            _ if self.failure.is_some() => "**FAILED**, see below".into(),
+            (Some(goal), Some(true)) => format!("{goal}: met"),
+            (Some(goal), _) => format!("{goal}: **missed**"),
+            (None, _) if self.reference => "reference".into(),
+            (None, _) => String::new(),
+        };
+        writeln!(text, "| {} | {figures} | {goal} |", self.name)
+    }
+}
+
+impl Report {
+    pub(crate) fn to_markdown(&self) -> String {
+        let (machine, settings) = (&self.machine, &self.settings);
+        let mut text = format!(
+            "# Benchmark\n\n{}, {} CPUs, Linux {}. {} rounds of {} s after {} s of warm-up, rows interleaved; median, min and max\n\
+             over the rounds; ratios to the reference row, taken within a round.\n",
+            machine.processor,
+            machine.cpus,
+            machine.kernel,
+            settings.rounds,
+            settings.seconds,
+            settings.warm_up_seconds
+        );
+        if !settings.optimised {
+            text += "\n**Built without optimisation: the figures mean nothing. Use `--release`.**\n";
+        }
+        for group in &self.groups {
+            // Writing to a string cannot fail.
+            let _ = group.write_markdown(&mut text);
+        }
+        text
+    }
+
+    /// What must not be, whatever the machine.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let complaint = |group: &GroupReport, row: &RowReport| match &row.failure {
+            Some(failure) => Some(format!("{}: {}: {failure}", group.id, row.name)),
+            None if row.must && row.goal_met != Some(true) => {
+                Some(format!("{}: {}: it has to be none", group.id, row.name))
+            }
+            None => None,
+        };
+        let mut complaints = Vec::new();
+        for group in &self.groups {
+            complaints.extend(group.rows.iter().filter_map(|row| complaint(group, row)));
+        }
+        complaints
+    }
+}

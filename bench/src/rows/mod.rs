@@ -1,0 +1,100 @@
+//! What is measured: one file per mechanism or peer. To add one, write its file with a list `ROWS`, and name it below, twice.
+
+mod allocations;
+mod buffered_socket;
+mod command;
+mod connection;
+mod process;
+mod raw_pipe;
+mod raw_socket;
+mod simplex;
+
+use nix::errno::Errno;
+
+use crate::failure::Outcome;
+use crate::groups::Group;
+use crate::plan::Plan;
+
+pub(crate) use command::RETURN_AT_ONCE;
+
+/// All rows. Within a group they are measured and shown in this order.
+pub(crate) const ALL: &[&[Row]] = &[
+    raw_socket::ROWS,
+    raw_pipe::ROWS,
+    buffered_socket::ROWS,
+    connection::ROWS,
+    simplex::ROWS,
+    command::ROWS,
+    process::ROWS,
+    allocations::ROWS,
+];
+
+/// A thing that is measured.
+pub(crate) struct Row {
+    pub(crate) group: &'static Group,
+    pub(crate) name: &'static str,
+    pub(crate) goal: Goal,
+    /// Measures it once, in new processes, and returns the figure in the group's unit.
+    pub(crate) measure: fn(&Plan) -> Outcome<f64>,
+}
+
+/// What the figure of a row is to be. All but `Zero` speak of the ratio to the reference, as the machines differ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Goal {
+    /// It is what the others are compared with.
+    Reference,
+    /// None; it is there to be looked at.
+    Look,
+    /// The median ratio is at most this.
+    AtMost(f64),
+    /// The median ratio is at least this.
+    AtLeast(f64),
+    /// The best figure is at least so many times the best one of the reference. For what the scheduler makes vary several times.
+    BestAtLeast(f64),
+    /// Nothing at all; else the benchmark fails.
+    Zero,
+}
+
+impl Goal {
+    pub(crate) fn suffix(self) -> String {
+        match self {
+            Goal::Reference => " (reference)".into(),
+            Goal::Look => String::new(),
+            goal => format!(" (goal: {})", goal.text()),
+        }
+    }
+
+    pub(crate) fn text(self) -> String {
+        match self {
+            Goal::Reference | Goal::Look => String::new(),
+            Goal::AtMost(ratio) => format!("at most {ratio}"),
+            Goal::AtLeast(ratio) => format!("at least {ratio}"),
+            Goal::BestAtLeast(ratio) => format!("best at least {ratio}"),
+            Goal::Zero => "none".into(),
+        }
+    }
+}
+
+/// Sends until the receiver is gone, which is how every measurement in one direction ends.
+fn until_gone(mut send: impl FnMut(u64) -> ipc_core::Result<()>) -> Outcome<()> {
+    let mut n = 0;
+    loop {
+        match send(n) {
+            Ok(()) => n += 1,
+            Err(error) if error.is_disconnected() => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The same for the system's calls.
+fn until_broken(mut send: impl FnMut(u64) -> nix::Result<()>) -> Outcome<()> {
+    let mut n = 0;
+    loop {
+        match send(n) {
+            Ok(()) => n += 1,
+            Err(Errno::EPIPE | Errno::ECONNRESET) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
