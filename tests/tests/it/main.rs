@@ -1,6 +1,7 @@
 //! The cross-process tests, a module for each subject.
 #![forbid(unsafe_code)]
 
+mod connection;
 mod daemon;
 mod spawn;
 mod surroundings;
