@@ -47,13 +47,13 @@ fn main() -> ExitCode {
             None => files.push(PathBuf::from(argument)),
         }
     }
-    let files = if files.is_empty() { input::own_files() } else { Ok(files) };
-    let input = match files.and_then(|files| Input::read(&files)) {
-        Ok(input) => input,
+    let texts = if files.is_empty() { input::own_files() } else { input::named_files(&files) };
+    let input = match texts {
+        Ok(texts) => Input::new(&texts),
         Err(error) => {
             let names: Vec<&str> = MECHANISMS.iter().map(|mechanism| mechanism.name).collect();
             eprintln!("tour: {error}");
-            eprintln!("Every argument is a file to read or one of these mechanisms: {}.", names.join(", "));
+            eprintln!("Name files to read, and any of these mechanisms: {}.", names.join(", "));
             return ExitCode::from(2);
         }
     };
@@ -69,9 +69,10 @@ fn main() -> ExitCode {
 
 fn run(input: &Input, mechanisms: impl Iterator<Item = &'static Mechanism>) -> Result<(), Box<dyn Error>> {
     let megabytes = input.text.len() as f64 / 1e6;
-    println!("Counting the words of {} files, {} times: {megabytes:.1} MB", input.files, input.times);
+    let of = |n: usize, what: &str| if n == 1 { format!("{n} {what}") } else { format!("{n} {what}s") };
+    println!("{megabytes:.1} MB of text: {}, {}", of(input.files, "file"), of(input.times, "time"));
     println!();
-    println!("{:<12}  {:>9}  {:>9}  {:>6}  it shows", "mechanism", "processes", "time", "MB/s");
+    println!("{:<12}  {:>9}  {:>9}  {:>6}  what it shows", "mechanism", "processes", "time", "MB/s");
     let mut expected = None;
     for mechanism in std::iter::once(&ONE_PROCESS).chain(mechanisms) {
         let started = Instant::now();
@@ -87,6 +88,6 @@ fn run(input: &Input, mechanisms: impl Iterator<Item = &'static Mechanism>) -> R
     }
     let words = expected.unwrap_or_default();
     println!();
-    println!("All found {words} words, {} in the files read once.", words / input.times);
+    println!("All found {words} words, {} in the files read once.", words / input.times as u64);
     Ok(())
 }

@@ -43,7 +43,7 @@ fn count(input: &Input) -> Result<Count, Box<dyn Error>> {
     for i in 1..=input.workers {
         let (mut conn, theirs) = duplex()?;
         conn.set_max_message(u64::MAX);
-        let process = Builder::new().name(format!("counter {i}")).daemon(true).spawn(work, theirs)?;
+        let process = Builder::new().name(format!("counter {i}")).spawn(work, theirs)?;
         workers.push(Worker { process, conn, open: 0 });
     }
 
