@@ -3,6 +3,8 @@
 
 mod process;
 mod test_all;
+#[cfg(test)]
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -92,6 +94,7 @@ mod tests {
     #[test]
     fn what_is_unknown_is_named() {
         assert_eq!(parsed("frobnicate"), Err("unknown command `frobnicate`".to_owned()));
+        assert_eq!(parsed("--fast"), Err("invalid option '--fast'".to_owned()));
         assert_eq!(parsed("test-all --fast"), Err("invalid option '--fast'".to_owned()));
         assert!(parsed("test-all --only fmt,nonsense").unwrap_err().contains("`nonsense`"));
         assert!(parsed("test-all fmt").unwrap_err().contains("fmt"));

@@ -172,11 +172,15 @@ mod tests {
     #[test]
     fn the_deadline_ends_grandchildren_too() {
         let script = "sleep 1000 & echo $!; wait";
+        let patience = in_a_minute();
         let finished = run(&mut shell(script), Streams::Apart, Instant::now() + Duration::from_millis(300)).unwrap();
         assert!(matches!(finished.end, End::Deadline));
-        // A process that nobody has reaped yet still has a directory, with the state `Z`.
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", finished.stdout.trim())).unwrap_or_default();
-        assert!(stat.is_empty() || stat.contains(") Z"), "still alive: {stat}");
+        // A killed process needs a moment to end. When nobody reaps it, its directory stays, with the state `Z`.
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", finished.stdout.trim())).unwrap_or_default();
+        while !stat().is_empty() && !stat().contains(") Z") {
+            assert!(Instant::now() < patience, "still alive: {}", stat());
+            std::thread::yield_now();
+        }
     }
 
     #[test]

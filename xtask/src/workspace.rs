@@ -31,10 +31,7 @@ pub(crate) struct Target {
 
 impl Workspace {
     pub(crate) fn load() -> Result<Workspace, String> {
-        let mut command = cargo(Path::new(env!("CARGO_MANIFEST_DIR")));
-        command.args(["metadata", "--format-version", "1", "--no-deps"]);
-        let text = process::answer(&mut command).ok_or("`cargo metadata` fails: is every Cargo.toml correct?")?;
-        parse(&text).ok_or_else(|| "`cargo metadata` has changed its format".to_owned())
+        parse(&metadata()?).ok_or_else(|| "`cargo metadata` has changed its format".to_owned())
     }
 
     /// The packages under `crates/`, the ones that are published.
@@ -58,6 +55,14 @@ impl Workspace {
     }
 }
 
+/// All that cargo says about the packages of this workspace.
+pub(crate) fn metadata() -> Result<Value, String> {
+    let mut command = cargo(Path::new(env!("CARGO_MANIFEST_DIR")));
+    command.args(["metadata", "--format-version", "1", "--no-deps"]);
+    let text = process::answer(&mut command).ok_or("`cargo metadata` fails: is every Cargo.toml correct?")?;
+    serde_json::from_str(&text).map_err(|error| format!("`cargo metadata` prints no JSON: {error}"))
+}
+
 /// Removes what `cargo run` tells a program about itself: it would be wrong for the programs started by this one.
 pub(crate) fn forget_cargo_run(command: &mut Command) {
     const PREFIXES: [&str; 5] =
@@ -77,8 +82,7 @@ fn cargo(folder: &Path) -> Command {
     command
 }
 
-fn parse(metadata: &str) -> Option<Workspace> {
-    let metadata: Value = serde_json::from_str(metadata).ok()?;
+fn parse(metadata: &Value) -> Option<Workspace> {
     Some(Workspace {
         root: metadata["workspace_root"].as_str()?.into(),
         target: metadata["target_directory"].as_str()?.into(),
@@ -114,9 +118,13 @@ mod tests {
                           { "name": "a", "kind": ["example"] }] }
         ] }"#;
 
+    fn json(text: &str) -> serde_json::Value {
+        serde_json::from_str(text).unwrap()
+    }
+
     #[test]
     fn crates_and_examples_are_found() {
-        let workspace = parse(METADATA).unwrap();
+        let workspace = parse(&json(METADATA)).unwrap();
         let crates: Vec<_> = workspace.crates().map(|package| package.name.as_str()).collect();
         assert_eq!(crates, ["one"]);
         assert_eq!(workspace.examples("shows"), ["a", "b"]);
@@ -125,9 +133,8 @@ mod tests {
 
     #[test]
     fn missing_parts_are_an_error() {
-        assert!(parse(&METADATA.replace("target_directory", "x")).is_none());
-        assert!(parse(&METADATA.replace("kind", "x")).is_none());
-        assert!(parse("no json").is_none());
+        assert!(parse(&json(&METADATA.replace("target_directory", "x"))).is_none());
+        assert!(parse(&json(&METADATA.replace("kind", "x"))).is_none());
     }
 
     #[test]
