@@ -14,6 +14,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::complaint;
 
+/// How many handles one message may carry: more than a process may have open by default, and a bound for a hostile peer.
+pub(crate) const MAX_HANDLES: usize = 1 << 16;
+
 /// A descriptor that can be part of any serde value: as an argument or result of a process, or in a message over a local
 /// [`Connection`](crate::Connection).
 ///

@@ -1,5 +1,6 @@
 //! What has arrived on a connection and is not yet received: from bytes and descriptors to messages.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,7 +8,7 @@ use std::os::fd::OwnedFd;
 use crate::endpoint::Arrival;
 use crate::error::{Error, Result};
 use crate::frame::{self, Head};
-use crate::handle::Handle;
+use crate::handle::{Handle, MAX_HANDLES};
 use crate::sys::{Descriptors, MAX_DESCRIPTORS};
 
 /// How much is read at once: many small messages in one system call. Longer messages are read into their own memory.
@@ -33,6 +34,8 @@ pub(crate) struct Inbox {
     handles: Vec<OwnedFd>,
     /// How many descriptors the headers before the next message have announced.
     announced: usize,
+    /// Why the stream cannot be read any further.
+    broken: Option<&'static str>,
 }
 
 impl Inbox {
@@ -58,32 +61,39 @@ impl Inbox {
         &mut self.bytes[self.end..]
     }
 
-    /// Reads the headers that have arrived, up to that of a message; `false` if more bytes are needed.
-    pub(crate) fn parse(&mut self) -> Result<bool> {
-        loop {
-            match frame::parse(&self.bytes[self.start..self.end]).map_err(Error::Malformed)? {
-                None => return Ok(false),
+    /// Reads the headers that have arrived, up to that of a message, and returns its length; `None` if more bytes are needed.
+    pub(crate) fn parse(&mut self) -> Result<Option<u64>> {
+        if let Some(why) = self.broken {
+            return Err(Error::Malformed(why));
+        }
+        while self.len.is_none() {
+            match frame::parse(&self.bytes[self.start..self.end]).map_err(|why| self.broken(why))? {
+                None => break,
                 Some((Head::Message(len), used)) => {
                     self.start += used;
                     self.len = Some(len);
-                    return Ok(true);
                 }
                 Some((Head::Handles(n), used)) => {
                     // The kernel delivers descriptors no later than the first byte they were sent with.
-                    let packet =
-                        self.packets.pop_front().ok_or(Error::Malformed("handles are announced but did not come"))?;
-                    if packet.fds.len() > n || (packet.fds.len() < n && !packet.truncated) {
-                        return Err(Error::Malformed("another number of handles came than was announced"));
+                    match self.packets.pop_front() {
+                        Some(packet) if packet.fds.len() == n || (packet.truncated && packet.fds.len() < n) => {
+                            self.handles.extend(packet.fds);
+                        }
+                        Some(_) => return Err(self.broken("another number of handles came than was announced")),
+                        None => return Err(self.broken("handles are announced but did not come")),
                     }
                     self.start += used;
                     self.announced += n;
-                    self.handles.extend(packet.fds);
+                    if self.announced > MAX_HANDLES {
+                        return Err(self.broken("too many handles for one message"));
+                    }
                 }
             }
         }
+        Ok(self.len)
     }
 
-    /// The message of `len` bytes, complete by now.
+    /// The message of `len` bytes, complete by now, which stays.
     pub(crate) fn message(&self, len: usize) -> &[u8] {
         if len <= BUFFER { &self.bytes[self.start..self.start + len] } else { &self.long[..len] }
     }
@@ -94,15 +104,24 @@ impl Inbox {
         if fds.len() == expected { Ok(fds) } else { Err(Error::HandlesLost { expected, arrived: fds.len() }) }
     }
 
-    /// Forgets the message, which has been received.
-    pub(crate) fn finish(&mut self, len: usize) {
+    /// Takes the message of `len` bytes out, complete by now.
+    pub(crate) fn take(&mut self, len: usize) -> Cow<'_, [u8]> {
         self.len = None;
         if len <= BUFFER {
             self.start += len;
+            Cow::Borrowed(&self.bytes[self.start - len..self.start])
         } else {
-            self.long = Vec::new();
             self.filled = 0;
+            let mut message = std::mem::take(&mut self.long);
+            message.truncate(len);
+            Cow::Owned(message)
         }
+    }
+
+    /// Notes that the peer does not keep to the protocol, for ever: what comes next would be read at the wrong place.
+    fn broken(&mut self, why: &'static str) -> Error {
+        self.broken = Some(why);
+        Error::Malformed(why)
     }
 
     /// Moves the beginning of a long message out of the buffer.
@@ -136,7 +155,7 @@ impl Inbox {
     pub(crate) fn admit(&mut self, (n, descriptors): Arrival) -> Result<usize> {
         if let Some(packet) = descriptors {
             if self.packets.len() == MAX_PACKETS {
-                return Err(Error::Malformed("descriptors without a message"));
+                return Err(self.broken("descriptors without a message"));
             }
             self.packets.push_back(packet);
         }

@@ -234,23 +234,20 @@ impl<T, C> Receiver<T, C> {
     {
         let len = self.arrive(deadline)?;
         let handles = self.inbox.take_handles();
-        let result = match &handles {
-            // Most messages carry none: no table, no allocation.
-            Ok(fds) if fds.is_empty() => C::decode(self.inbox.message(len)).map_err(Error::Decode),
-            Ok(_) => handle::offering(handles.unwrap_or_default(), || {
-                C::decode(self.inbox.message(len)).map_err(Error::Decode)
-            }),
-            Err(_) => handles.and(Err(Error::Disconnected)),
+        // The message is out before it is decoded: neither an error nor a panic of a value's own code makes it come twice.
+        let message = self.inbox.take(len);
+        let handles = handles?;
+        let result = match handles.is_empty() {
+            true => C::decode(&message), // most messages carry none: no table, no allocation
+            false => handle::offering(handles, || C::decode(&message)),
         };
-        self.inbox.finish(len);
-        result
+        result.map_err(Error::Decode)
     }
 
     fn recv_bytes_by(&mut self, deadline: Deadline) -> Result<Vec<u8>> {
         let len = self.arrive(deadline)?;
         let handles = self.inbox.take_handles();
-        let bytes = if len > BUFFER { std::mem::take(&mut self.inbox.long) } else { self.inbox.message(len).to_vec() };
-        self.inbox.finish(len);
+        let bytes = self.inbox.take(len).into_owned();
         handles.map(|_| bytes)
     }
 
@@ -261,7 +258,6 @@ impl<T, C> Receiver<T, C> {
         }
         if len <= BUFFER {
             self.arrive(deadline)?;
-            buffer[..len].copy_from_slice(self.inbox.message(len));
         } else {
             // What has arrived is copied, the rest is read where it belongs.
             let buffer = &mut buffer[..len];
@@ -278,7 +274,10 @@ impl<T, C> Receiver<T, C> {
             }
         }
         let handles = self.inbox.take_handles();
-        self.inbox.finish(len);
+        let message = self.inbox.take(len);
+        if len <= BUFFER {
+            buffer[..len].copy_from_slice(&message);
+        }
         handles.map(|_| len)
     }
 
@@ -310,14 +309,14 @@ impl<T, C> Receiver<T, C> {
             return Err(Error::Moved);
         }
         loop {
-            if let Some(len) = self.inbox.len {
-                return match usize::try_from(len) {
-                    Ok(fits) if len <= self.max_message => Ok(fits),
-                    _ => Err(Error::TooLarge { len, max: self.max_message }),
-                };
-            }
-            if !self.inbox.parse()? {
-                self.fill(deadline)?;
+            match self.inbox.parse()? {
+                None => self.fill(deadline)?,
+                Some(len) => {
+                    return match usize::try_from(len) {
+                        Ok(fits) if len <= self.max_message => Ok(fits),
+                        _ => Err(Error::TooLarge { len, max: self.max_message }),
+                    };
+                }
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::codec::{CodecError, Encode, Postcard};
 use crate::endpoint::{Endpoint, Kind};
 use crate::error::{Error, Result};
 use crate::frame::{self, HANDLES_HEADER};
-use crate::handle::{self, Handle, Outgoing};
+use crate::handle::{self, Handle, MAX_HANDLES, Outgoing};
 use crate::sys::MAX_DESCRIPTORS;
 use crate::{Deadline, MAX_MESSAGE, complaint};
 
@@ -258,19 +258,9 @@ impl<T: ?Sized, C> Sender<T, C> {
         Ok(sent)
     }
 
-    /// Writes whole messages that count as sent already.
-    fn finish_batch(&mut self, deadline: Deadline) -> Result<()> {
-        match self.drain(deadline) {
-            Err(error) if is_pause(&error) => {
-                Err(Error::Unfinished { left: self.outbox.bytes.len() - self.outbox.written })
-            }
-            other => other,
-        }
-    }
-
     pub(crate) fn send_bytes_by(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
         self.flush_by(deadline)?;
-        let header = self.header(bytes.len())?;
+        let header = header(bytes.len(), self.max_message)?;
         if bytes.len() < BATCH {
             // One copy is cheaper than a second part for the kernel to walk over.
             self.outbox.bytes.extend_from_slice(header.as_bytes());
@@ -284,7 +274,7 @@ impl<T: ?Sized, C> Sender<T, C> {
             let rest = remaining(parts, written);
             match write(&self.endpoint, &rest.map(IoSlice::new), &[], deadline) {
                 Ok(n) => written += n,
-                Err(error) if written == 0 || !is_pause(&error) => return Err(error),
+                Err(error) if written == 0 || error.is_disconnected() => return Err(error),
                 Err(_) => {
                     rest.iter().for_each(|part| self.outbox.bytes.extend_from_slice(part));
                     return Err(Error::Unfinished { left: total - written });
@@ -308,92 +298,105 @@ impl<T: ?Sized, C> Sender<T, C> {
         C: Encode<T>,
     {
         let start = self.outbox.bytes.len();
-        let result = self.try_enqueue(message, start);
-        if result.is_err() {
-            self.outbox.bytes.truncate(start);
-        }
-        result
-    }
-
-    fn try_enqueue(&mut self, message: &T, start: usize) -> Result<Outgoing>
-    where
-        C: Encode<T>,
-    {
-        let bytes = &mut self.outbox.bytes;
-        bytes.extend_from_slice(&[0; 4]); // room for the short header
-        let (encoded, outgoing) = handle::collecting(|| C::encode(message, bytes));
+        let frame = Unfinished { bytes: &mut self.outbox.bytes, start };
+        frame.bytes.extend_from_slice(&[0; 4]); // room for the short header
+        let (encoded, outgoing) = handle::collecting(|| C::encode(message, frame.bytes));
         encoded.map_err(Error::Encode)?;
-        let payload = bytes
-            .len()
-            .checked_sub(start + 4)
-            .ok_or_else(|| Error::Encode(CodecError::new("the codec removed bytes that were not its own")))?;
-        let header = self.header(payload)?;
-        let bytes = &mut self.outbox.bytes;
-        match header.as_bytes() {
-            short if short.len() == 4 => bytes[start..start + 4].copy_from_slice(short),
-            long => drop(bytes.splice(start..start + 4, long.iter().copied())),
+        let payload = frame.bytes.len().checked_sub(start + 4);
+        let len =
+            payload.ok_or_else(|| Error::Encode(CodecError::new("the codec removed bytes that were not its own")))?;
+        match header(len, self.max_message)?.as_bytes() {
+            short if short.len() == 4 => frame.bytes[start..start + 4].copy_from_slice(short),
+            long => drop(frame.bytes.splice(start..start + 4, long.iter().copied())),
         }
         if !outgoing.handles.is_empty() {
-            self.announce(start, &outgoing.handles)?;
+            let packets = announce(self.endpoint.kind, frame.bytes, start, &outgoing.handles)?;
+            self.outbox.packets.extend(packets);
         }
+        frame.keep();
         Ok(outgoing)
     }
 
-    /// Puts headers for `handles` in front of the message at `start`, one for each packet of at most 253.
-    fn announce(&mut self, start: usize, handles: &[Handle]) -> Result<()> {
-        match self.endpoint.kind {
-            Kind::Local => {}
-            Kind::Pipe => return Err(Error::NoHandles("a one-way pipe")),
-            Kind::Network => return Err(Error::NoHandles("a network connection")),
-        }
-        let mut headers = Vec::new();
-        for packet in handles.chunks(MAX_DESCRIPTORS) {
-            let position = start + headers.len();
-            self.outbox.packets.push((position, packet.iter().map(Handle::share).collect()));
-            headers.extend_from_slice(&frame::handles_header(packet.len()));
-        }
-        debug_assert_eq!(headers.len() % HANDLES_HEADER, 0);
-        self.outbox.bytes.splice(start..start, headers);
-        Ok(())
-    }
-
-    fn header(&self, len: usize) -> Result<frame::Header> {
-        match len as u64 {
-            len if len > self.max_message => Err(Error::TooLarge { len, max: self.max_message }),
-            _ => Ok(frame::header(len)),
-        }
-    }
-
-    /// Writes the message in the outbox; if nothing of it goes out in time, it was never there.
+    /// Writes the message in the outbox; if nothing of it goes out, it was never there.
     fn finish(&mut self, deadline: Deadline) -> Result<()> {
-        match self.drain(deadline) {
-            Err(error) if is_pause(&error) => match self.outbox.written {
-                0 => {
-                    self.outbox.clear();
-                    Err(error)
-                }
-                written => Err(Error::Unfinished { left: self.outbox.bytes.len() - written }),
-            },
-            other => other,
-        }
+        self.drain(deadline).map_err(|error| match self.outbox.written {
+            _ if self.outbox.is_empty() => error,
+            0 => {
+                self.outbox.clear();
+                error
+            }
+            written => Error::Unfinished { left: self.outbox.bytes.len() - written },
+        })
     }
 
-    /// Writes the outbox until it is empty. On a time-out the rest stays; after any other error it is of no more use.
+    /// Writes whole messages that count as sent already.
+    fn finish_batch(&mut self, deadline: Deadline) -> Result<()> {
+        self.drain(deadline).map_err(|error| match &self.outbox {
+            outbox if outbox.is_empty() => error,
+            outbox => Error::Unfinished { left: outbox.bytes.len() - outbox.written },
+        })
+    }
+
+    /// Writes the outbox until it is empty. After an error the rest stays, as a part of a message may be out; only when the
+    /// other end is gone it is of no more use.
     fn drain(&mut self, deadline: Deadline) -> Result<()> {
         while self.outbox.written < self.outbox.bytes.len() {
             let (bytes, handles) = self.outbox.next();
             match write(&self.endpoint, &[IoSlice::new(bytes)], handles, deadline) {
                 Ok(n) => self.outbox.advance(n),
-                Err(error) if is_pause(&error) => return Err(error),
-                Err(error) => {
+                Err(Error::Disconnected) => {
                     self.outbox.clear();
-                    return Err(error);
+                    return Err(Error::Disconnected);
                 }
+                Err(error) => return Err(error),
             }
         }
         self.outbox.clear();
         Ok(())
     }
+}
+
+/// A frame that is being encoded at the end of a buffer. It goes again if that fails, also by a panic of a value's own code.
+struct Unfinished<'a> {
+    bytes: &'a mut Vec<u8>,
+    start: usize,
+}
+
+impl Unfinished<'_> {
+    fn keep(mut self) {
+        self.start = self.bytes.len();
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.bytes.truncate(self.start);
+    }
+}
+
+fn header(len: usize, max: u64) -> Result<frame::Header> {
+    match len as u64 {
+        len if len > max => Err(Error::TooLarge { len, max }),
+        _ => Ok(frame::header(len)),
+    }
+}
+
+/// Puts headers for `handles` in front of the frame at `start`, one for each packet of at most 253, and says where they are.
+fn announce(kind: Kind, bytes: &mut Vec<u8>, start: usize, handles: &[Handle]) -> Result<Vec<(usize, Vec<Handle>)>> {
+    match kind {
+        Kind::Local => {}
+        Kind::Pipe => return Err(Error::NoHandles("a one-way pipe")),
+        Kind::Network => return Err(Error::NoHandles("a network connection")),
+    }
+    if handles.len() > MAX_HANDLES {
+        return Err(Error::Encode(CodecError::new(format!("a message carries at most {MAX_HANDLES} handles"))));
+    }
+    let packets = handles.chunks(MAX_DESCRIPTORS);
+    let headers: Vec<u8> = packets.clone().flat_map(|packet| frame::handles_header(packet.len())).collect();
+    bytes.splice(start..start, headers);
+    let place =
+        |(i, packet): (usize, &[Handle])| (start + i * HANDLES_HEADER, packet.iter().map(Handle::share).collect());
+    Ok(packets.enumerate().map(place).collect())
 }
 
 /// Writes some of `parts` as soon as that is possible.
@@ -415,11 +418,6 @@ fn write(endpoint: &Endpoint, parts: &[IoSlice<'_>], handles: &[Handle], deadlin
             return Err(Error::Timeout);
         }
     }
-}
-
-/// Whether the call may simply be made again.
-fn is_pause(error: &Error) -> bool {
-    matches!(error, Error::Timeout | Error::WouldBlock)
 }
 
 /// What is left of `parts` after `written` bytes.

@@ -70,7 +70,7 @@ pub(crate) struct Bootstrap {
 /// Prepares the process as Rust's runtime would before `main`, and runs the function.
 pub(crate) fn start(run: Option<fn(Bootstrap) -> !>) -> ! {
     let Some(bootstrap) = Bootstrap::take_over() else {
-        // The parent died before it had sent all, or somebody else set the variable. There is nobody to tell.
+        // The parent died before it had sent all, or somebody else has set the variable. There is nobody to tell.
         process::exit(PANICKED)
     };
     match run {

@@ -170,6 +170,38 @@ fn a_decode_error_consumes_its_message_only() {
 }
 
 #[test]
+fn a_panic_of_a_value_leaves_the_connection_in_order() {
+    #[derive(Debug, PartialEq)]
+    struct Touchy(u8);
+    impl Serialize for Touchy {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            assert!(self.0 != 13, "in serialize");
+            (self.0, "some more").serialize(serializer)
+        }
+    }
+    impl<'de> Deserialize<'de> for Touchy {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Touchy, D::Error> {
+            let (n, _) = <(u8, String)>::deserialize(deserializer)?;
+            assert!(n != 14, "in deserialize");
+            Ok(Touchy(n))
+        }
+    }
+    fn panics<T>(f: impl FnOnce() -> T) -> bool {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err()
+    }
+    let (mut a, mut b) = pair::<(u8, Touchy), ()>();
+    a.send((1, Touchy(1))).unwrap();
+    assert!(panics(|| a.send((2, Touchy(13)))));
+    a.send((3, Touchy(14))).unwrap();
+    assert!(panics(|| a.send_many([(4, Touchy(4)), (5, Touchy(13))])));
+    a.send((6, Touchy(6))).unwrap();
+    assert_eq!(b.recv().unwrap(), (1, Touchy(1)));
+    assert!(panics(|| b.recv()));
+    assert_eq!(b.recv().unwrap(), (4, Touchy(4)));
+    assert_eq!(b.recv().unwrap(), (6, Touchy(6)));
+}
+
+#[test]
 fn iteration_goes_on_after_a_bad_message_and_ends_with_the_stream() {
     let (mut a, mut b) = pair::<(), String>();
     b.send_bytes(b"\x02ok").unwrap();
@@ -476,13 +508,13 @@ fn threads_on_both_halves_do_not_disturb_each_other() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// However a stream is cut into writes, and however it is received, the messages are the same.
     #[test]
     fn any_cut_of_the_stream_gives_the_same_messages(
-        messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200_000), 1..6),
-        cuts in proptest::collection::vec(1usize..100_000, 1..40),
+        messages in proptest::collection::vec((any::<u8>(), 0usize..150_000).prop_map(|(seed, len)| (0..len).map(|n| (n as u8) ^ seed).collect::<Vec<u8>>()), 1..6),
+        cuts in (50_000usize..100_000, proptest::collection::vec(1usize..5_000, 0..40)).prop_map(|(long, mut cuts)| { cuts.push(long); cuts }),
         how in proptest::collection::vec(0u8..4, 6),
     ) {
         let (mut a, mut wire) = raw::<(), Vec<u8>>();

@@ -303,6 +303,7 @@ fn a_hostile_peer_gets_errors_and_its_descriptors_are_closed() {
         }
     };
     assert!(matches!(error, Error::Malformed(_)) && received < 10, "{error} after {received}");
+    assert!(matches!(a.recv(), Err(Error::Malformed(_))), "it stays so: the rest would be read at the wrong place");
     drop((a, wire));
     assert!(is_closed(&other_end));
 
