@@ -50,6 +50,9 @@ pub(crate) fn own_files() -> io::Result<Vec<Vec<u8>>> {
     let repository = package.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
     let mut texts = Vec::new();
     read_all(repository, &mut texts)?;
+    if texts.is_empty() {
+        return Err(io::Error::other(format!("there is no text in the directory {}", repository.display())));
+    }
     Ok(texts)
 }
 

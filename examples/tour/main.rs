@@ -9,6 +9,7 @@ mod pipe;
 mod words;
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -68,11 +69,12 @@ fn main() -> ExitCode {
 }
 
 fn run(input: &Input, mechanisms: impl Iterator<Item = &'static Mechanism>) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout(); // not `println`, which would panic if nobody reads any more
     let megabytes = input.text.len() as f64 / 1e6;
     let of = |n: usize, what: &str| if n == 1 { format!("{n} {what}") } else { format!("{n} {what}s") };
-    println!("{megabytes:.1} MB of text: {}, {}", of(input.files, "file"), of(input.times, "time"));
-    println!();
-    println!("{:<12}  {:>9}  {:>9}  {:>6}  what it shows", "mechanism", "processes", "time", "MB/s");
+    writeln!(out, "{megabytes:.1} MB of text: {}, {}", of(input.files, "file"), of(input.times, "time"))?;
+    writeln!(out)?;
+    writeln!(out, "{:<12}  {:>9}  {:>9}  {:>6}  what it shows", "mechanism", "processes", "time", "MB/s")?;
     let mut expected = None;
     for mechanism in std::iter::once(&ONE_PROCESS).chain(mechanisms) {
         let started = Instant::now();
@@ -80,14 +82,14 @@ fn run(input: &Input, mechanisms: impl Iterator<Item = &'static Mechanism>) -> R
             (mechanism.count)(input).map_err(|error| format!("{}: {error}", mechanism.name))?;
         let seconds = started.elapsed().as_secs_f64();
         let Mechanism { name, shows, .. } = mechanism;
-        println!("{name:<12}  {processes:>9}  {:>6.1} ms  {:>6.0}  {shows}", seconds * 1e3, megabytes / seconds);
+        writeln!(out, "{name:<12}  {processes:>9}  {:>6.1} ms  {:>6.0}  {shows}", seconds * 1e3, megabytes / seconds)?;
         let expected = *expected.get_or_insert(words);
         if words != expected {
             return Err(format!("{name} counted {words} words, but there are {expected}").into());
         }
     }
     let words = expected.unwrap_or_default();
-    println!();
-    println!("All found {words} words, {} in the files read once.", words / input.times as u64);
+    writeln!(out)?;
+    writeln!(out, "All found {words} words, {} in the files read once.", words / input.times as u64)?;
     Ok(())
 }
