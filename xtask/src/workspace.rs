@@ -1,7 +1,7 @@
 //! What `cargo metadata` says about this workspace.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -27,6 +27,8 @@ pub(crate) struct Target {
     pub(crate) name: String,
     /// `lib`, `bin`, `example`, `test` …
     pub(crate) kind: String,
+    /// Its root file lies outside its package, so that it is another package's, too.
+    borrowed: bool,
 }
 
 impl Workspace {
@@ -47,6 +49,13 @@ impl Workspace {
         let mut names: Vec<_> = examples.map(|target| target.name.as_str()).collect();
         names.sort_unstable();
         names
+    }
+
+    /// Flags that leave out the packages whose sources are another package's, which is where these are checked. Such a
+    /// package says `test = false` and `doctest = false`, but `--all-targets` and `--doc` include it all the same.
+    pub(crate) fn exclude_borrowers(&self) -> Vec<&str> {
+        let borrows = |package: &&Package| package.targets.iter().all(|target| target.borrowed);
+        self.packages.iter().filter(borrows).flat_map(|package| ["--exclude", &package.name]).collect()
     }
 
     /// The cargo that runs us, in the workspace's root.
@@ -100,7 +109,9 @@ fn parse_package(package: &Value) -> Option<Package> {
 }
 
 fn parse_target(target: &Value) -> Option<Target> {
-    Some(Target { name: target["name"].as_str()?.to_owned(), kind: target["kind"][0].as_str()?.to_owned() })
+    // Cargo leaves the `..` in a path that a Cargo.toml gives.
+    let borrowed = Path::new(target["src_path"].as_str()?).components().any(|part| part == Component::ParentDir);
+    Some(Target { name: target["name"].as_str()?.to_owned(), kind: target["kind"][0].as_str()?.to_owned(), borrowed })
 }
 
 #[cfg(test)]
@@ -112,10 +123,13 @@ mod tests {
         "workspace_root": "/w", "target_directory": "/t",
         "packages": [
             { "name": "one", "manifest_path": "/w/crates/one/Cargo.toml", "rust_version": "1.85",
-              "targets": [{ "name": "one", "kind": ["lib"] }] },
+              "targets": [{ "name": "one", "kind": ["lib"], "src_path": "/w/crates/one/src/lib.rs" }] },
+            { "name": "copy", "manifest_path": "/w/tests/copy/Cargo.toml", "rust_version": "1.85",
+              "targets": [{ "name": "copy", "kind": ["lib"], "src_path": "/w/tests/copy/../../crates/one/src/lib.rs" }] },
             { "name": "shows", "manifest_path": "/w/examples/Cargo.toml", "rust_version": null,
-              "targets": [{ "name": "shows", "kind": ["lib"] }, { "name": "b", "kind": ["example"] },
-                          { "name": "a", "kind": ["example"] }] }
+              "targets": [{ "name": "shows", "kind": ["lib"], "src_path": "/w/examples/lib.rs" },
+                          { "name": "b", "kind": ["example"], "src_path": "/w/examples/../b.rs" },
+                          { "name": "a", "kind": ["example"], "src_path": "/w/examples/a.rs" }] }
         ] }"#;
 
     fn json(text: &str) -> serde_json::Value {
@@ -129,6 +143,11 @@ mod tests {
         assert_eq!(crates, ["one"]);
         assert_eq!(workspace.examples("shows"), ["a", "b"]);
         assert!(workspace.examples("nobody").is_empty());
+    }
+
+    #[test]
+    fn only_packages_without_sources_of_their_own_are_left_out() {
+        assert_eq!(parse(&json(METADATA)).unwrap().exclude_borrowers(), ["--exclude", "copy"]);
     }
 
     #[test]

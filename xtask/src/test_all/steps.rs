@@ -79,7 +79,10 @@ fn clippy(job: &Job) -> Outcome {
     if !job.has("clippy") {
         return Outcome::not_run("clippy is not installed");
     }
-    check(job.cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))
+    let mut arguments = vec!["clippy", "--workspace"];
+    arguments.extend(job.workspace.exclude_borrowers());
+    arguments.extend(["--all-targets", "--all-features", "--", "-D", "warnings"]);
+    check(job.cargo(&arguments))
 }
 
 fn docs(job: &Job) -> Outcome {
@@ -115,7 +118,9 @@ fn tests(job: &Job) -> Outcome {
 }
 
 fn doctests(job: &Job) -> Outcome {
-    let arguments = ["test", "--workspace", "--doc", "--all-features", "--no-fail-fast"];
+    let mut arguments = vec!["test", "--workspace"];
+    arguments.extend(job.workspace.exclude_borrowers());
+    arguments.extend(["--doc", "--all-features", "--no-fail-fast"]);
     test_run(job.cargo(&arguments), counts::from_libtest, "cargo test")
 }
 
