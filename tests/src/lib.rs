@@ -136,3 +136,8 @@ fn stacks(pid: u32) -> String {
     }
     report
 }
+
+/// The program of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
