@@ -1,7 +1,10 @@
 //! What the tests need to do to processes that no safe function does.
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// A process that has this set in its environment stops itself (SIGSTOP) before anything of it runs.
 pub const STALL: &str = "IPC_TESTS_STALL";
@@ -60,4 +63,39 @@ pub fn overflow_the_stack() -> u64 {
         std::hint::black_box(n) + down(std::hint::black_box(n + 1)) + n
     }
     down(0)
+}
+
+/// Loads this very crate as a plug-in and lets the copy of ipc-core in it spawn. Returns whether that worked, and why not.
+pub fn spawn_in_plugin(plugin: &Path) -> Result<(), String> {
+    let path = CString::new(plugin.as_os_str().as_bytes()).expect("a path");
+    // SAFETY: the library is this crate, in which the symbol is the function below; it is never unloaded.
+    unsafe {
+        let library = libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
+        assert!(!library.is_null(), "{} cannot be loaded", plugin.display());
+        let symbol = libc::dlsym(library, c"ipc_tests_spawn".as_ptr());
+        assert!(!symbol.is_null(), "the plug-in lacks its function");
+        let spawn = std::mem::transmute::<*mut libc::c_void, extern "C" fn(*mut u8, usize) -> usize>(symbol);
+        let mut text = vec![0; 1000];
+        let len = spawn(text.as_mut_ptr(), text.len());
+        text.truncate(len);
+        if len == 0 { Ok(()) } else { Err(String::from_utf8_lossy(&text).into_owned()) }
+    }
+}
+
+/// Spawns, and writes the error into `text`, if there is one. Returns the length of it.
+///
+/// # Safety
+/// `text` has room for `room` bytes.
+// SAFETY: no other symbol of this name exists in a program that loads the plug-in.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn ipc_tests_spawn(text: *mut u8, room: usize) -> usize {
+    let error = match ipc_core::Process::spawn(|n: u32| n + 1, 1) {
+        Ok(child) => child.join().err().map(|error| error.to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    let error = error.unwrap_or_default();
+    let len = error.len().min(room);
+    // SAFETY: by the contract there is room, and the two do not overlap as `error` is our own.
+    unsafe { text.copy_from_nonoverlapping(error.as_ptr(), len) };
+    len
 }

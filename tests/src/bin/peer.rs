@@ -19,6 +19,7 @@ fn main() {
         "stdin" => stdin(),
         "closed-standard" => closed_standard(),
         "few-files" => few_files(),
+        "plugin" => plugin(),
         other => Err(format!("unknown action `{other}`").into()),
     };
     if let Err(error) = result {
@@ -65,4 +66,18 @@ fn few_files() -> Result<(), Box<dyn Error>> {
     let _own: Vec<_> = (0..3).map(|_| std::fs::File::open("/dev/null")).collect::<Result<_, _>>()?;
     setrlimit(Resource::RLIMIT_NOFILE, 7, 7)?;
     spawn()
+}
+
+fn plugin() -> Result<(), Box<dyn Error>> {
+    // Cargo puts the library beside the test binaries or beside this program.
+    let folder = std::env::current_exe()?.parent().ok_or("no folder")?.to_path_buf();
+    let files = [folder.clone(), folder.join("deps")].into_iter().filter_map(|folder| std::fs::read_dir(folder).ok());
+    let mut files = files.flatten().flatten().map(|entry| entry.path());
+    let is_plugin = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.starts_with("libipc_tests") && name.ends_with(".so")
+    };
+    let plugin = files.find(is_plugin).ok_or("the plug-in was not built")?;
+    println!("{:?}", ipc_tests::raw::spawn_in_plugin(&plugin));
+    Ok(())
 }

@@ -208,6 +208,12 @@ fn started_through_the_loader_is_a_clear_error() {
 }
 
 #[test]
+fn from_a_plug_in_is_a_clear_error() {
+    let output = peer(&["plugin"], |_| {});
+    assert!(output.starts_with("Err(\"cannot spawn: this code is a plug-in of another program"), "{output}");
+}
+
+#[test]
 fn with_set_user_id_is_a_clear_error() {
     if !nix::unistd::geteuid().is_root() {
         println!("not run: only root can make a program of another user");
