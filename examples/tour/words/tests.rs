@@ -109,7 +109,7 @@ fn chunks_are_as_long_as_they_may_be() {
 }
 
 /// What `wc -w` says for each of `files`; or why it cannot be asked.
-fn ask_wc(files: &[PathBuf]) -> Result<Vec<u64>, String> {
+fn ask_wc(files: &[Scratch]) -> Result<Vec<u64>, String> {
     let run = |args: &[PathBuf]| {
         let output = Command::new("wc").env("LC_ALL", "C.UTF-8").env_remove("POSIXLY_CORRECT").args(args).output();
         output.map_err(|error| format!("it cannot be run: {error}"))
@@ -118,11 +118,16 @@ fn ask_wc(files: &[PathBuf]) -> Result<Vec<u64>, String> {
     if !version.starts_with(b"wc (GNU coreutils)") {
         return Err("it is not GNU's".to_string());
     }
-    let args: Vec<PathBuf> = [PathBuf::from("-w")].into_iter().chain(files.iter().cloned()).collect();
+    // Two words in UTF-8; one, where `wc` finds no such locale.
+    let probe = Scratch::new("probe", "a\u{3000}b".as_bytes());
+    let args = [&probe].into_iter().chain(files).map(|file| file.0.clone());
+    let args: Vec<PathBuf> = [PathBuf::from("-w")].into_iter().chain(args).collect();
     let output = run(&args)?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(lines.lines().take(files.len()).map(|line| line.split_whitespace().next().unwrap().parse().unwrap()).collect())
+    let words = |line: &str| line.split_whitespace().next().unwrap().parse().unwrap();
+    let mut counts: Vec<u64> = lines.lines().take(1 + files.len()).map(words).collect();
+    if counts.remove(0) != 2 { Err("there is no UTF-8 locale".to_string()) } else { Ok(counts) }
 }
 
 /// Not `eprintln`, which is not shown where the test passes.
@@ -130,10 +135,22 @@ fn say_not_compared(reason: &str) {
     let _ = writeln!(std::io::stderr(), "words are not compared with those of wc: {reason}");
 }
 
-fn scratch(name: &str, text: &[u8]) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("tour-{name}.{}", std::process::id()));
-    fs::write(&path, text).unwrap();
-    path
+/// A file that goes when it is dropped, also by a test that fails.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, text: &[u8]) -> Scratch {
+        let path =
+            std::env::temp_dir().join(format!("tour-{name}.{}.{:?}", std::process::id(), std::thread::current().id()));
+        fs::write(&path, text).unwrap();
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 #[test]
@@ -141,7 +158,8 @@ fn wc_counts_as_many_in_the_files_of_the_repository() {
     let texts = crate::input::own_files().unwrap();
     assert!(texts.len() > 20, "only {} files", texts.len());
     // Copies, as somebody may be writing the files.
-    let copies: Vec<PathBuf> = texts.iter().enumerate().map(|(i, text)| scratch(&format!("copy{i}"), text)).collect();
+    let copies: Vec<Scratch> =
+        texts.iter().enumerate().map(|(i, text)| Scratch::new(&format!("copy{i}"), text)).collect();
     match ask_wc(&copies) {
         Err(reason) => say_not_compared(&reason),
         Ok(theirs) => {
@@ -150,7 +168,6 @@ fn wc_counts_as_many_in_the_files_of_the_repository() {
             }
         }
     }
-    copies.iter().for_each(|copy| fs::remove_file(copy).unwrap());
 }
 
 #[test]
@@ -160,16 +177,12 @@ fn wc_parts_words_at_the_same_characters() {
     let mut text = String::new();
     let characters: Vec<char> = ('\u{1}'..='\u{3100}').filter(|c| !matches!(c, '\u{2028}' | '\u{2029}')).collect();
     characters.iter().for_each(|character| text.extend(['a', *character, 'b', '\n']));
-    let file = scratch("unicode", text.as_bytes());
-    let probe = scratch("probe", "a\u{3000}b".as_bytes());
-    match ask_wc(&[file.clone(), probe.clone()]) {
+    let file = Scratch::new("unicode", text.as_bytes());
+    match ask_wc(&[file]) {
         Err(reason) => say_not_compared(&reason),
-        Ok(theirs) if theirs[1] != 2 => say_not_compared("there is no UTF-8 locale"),
         Ok(theirs) => {
             assert_eq!(count(text.as_bytes()), theirs[0]);
             assert!(theirs[0] > characters.len() as u64 + 20);
         }
     }
-    fs::remove_file(file).unwrap();
-    fs::remove_file(probe).unwrap();
 }
