@@ -12,6 +12,9 @@ use crate::plan::Plan;
 use crate::rows::{Goal, Row};
 use crate::stats::Summary;
 
+/// When others use more than this part of the machine, it is their figures that are seen.
+const DISTURBED: f64 = 0.05;
+
 #[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
@@ -149,7 +152,9 @@ impl GroupReport {
         if self.repeated_rounds > 0 {
             facts.push(format!("rounds repeated: {}", self.repeated_rounds));
         }
-        facts.push(format!("others used {:.0} % of the machine", 100.0 * self.used_by_others));
+        let others = format!("others used {:.0} % of the machine", 100.0 * self.used_by_others);
+        let disturbed = self.used_by_others > DISTURBED && !self.kind.is_counted();
+        facts.push(if disturbed { format!("**{others}, so do not quote these figures**") } else { others });
         writeln!(text, "{}.\n", facts.join("; "))?;
         if self.kind.is_counted() {
             writeln!(text, "| | {} | goal |\n|---|--:|---|", self.unit)?;
