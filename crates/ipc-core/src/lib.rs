@@ -40,7 +40,7 @@
 //!
 //! Linux 5.10 or newer with glibc 2.31 or newer, on x86-64 and aarch64. Spawned functions need the program's own file: not a plug-in in a
 //! foreign program, not a program started through the dynamic loader or with set-user-ID; each gives a clear error.
-#![deny(unsafe_code)] // allowed again in sys.rs, spawn/entry.rs and spawn/image.rs
+#![deny(unsafe_code)] // allowed again in sys.rs and spawn/{constructor,entry,image}.rs
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("ipc-core supports Linux with glibc on x86-64 and aarch64 only");

@@ -7,7 +7,7 @@
 //! The child gets here before its `main` does anything, by a constructor (feature `auto-init`) or by [`init`].
 #![allow(unsafe_code)]
 
-use std::ffi::{OsStr, OsString, c_char, c_int};
+use std::ffi::{OsStr, OsString};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -126,7 +126,7 @@ fn hash(text: &str) -> u64 {
 /// Whether spawned functions start in this program, and this copy of the crate is part of it.
 pub(crate) fn check() -> Result<(), &'static str> {
     #[cfg(feature = "auto-init")]
-    std::hint::black_box(&CONSTRUCTOR); // whoever spawns, links it
+    super::constructor::link();
     if crate::sys::is_secure_execution() {
         return Err("the program runs with set-user-ID or the like, where a child must not trust its environment");
     }
@@ -155,7 +155,7 @@ pub fn init() {
 }
 
 /// Makes this program ready, and takes the ticket out of the environment, if there is one for this copy of the crate.
-fn begin() -> Option<Option<fn(Bootstrap) -> !>> {
+pub(super) fn begin() -> Option<Option<fn(Bootstrap) -> !>> {
     READY.store(true, Ordering::Relaxed);
     if crate::sys::is_secure_execution() {
         return None;
@@ -169,27 +169,6 @@ fn begin() -> Option<Option<fn(Bootstrap) -> !>> {
     // code runs, lest the programs that it starts take it for theirs.
     unsafe { std::env::remove_var(VARIABLE) };
     Some(ticket.find(&image))
-}
-
-type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
-
-#[cfg(feature = "auto-init")]
-#[used]
-// SAFETY: the C library calls the functions in this section before `main` with exactly these arguments (glibc, Linux).
-#[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: Constructor = constructor;
-
-#[cfg(feature = "auto-init")]
-extern "C" fn constructor(argc: c_int, argv: *const *const c_char, environment: *const *const c_char) {
-    let Some(run) = begin() else { return };
-    // The function will not return, so the constructors behind this one have to run first: it may need what they set up.
-    let all = Image::of_program().constructors();
-    let own = all.iter().position(|&address| address == constructor as Constructor as usize);
-    for &address in own.map_or(&[][..], |own| &all[own + 1..]) {
-        // SAFETY: the image names it as a constructor, to be called with these arguments, once, at this time.
-        unsafe { std::mem::transmute::<usize, Constructor>(address)(argc, argv, environment) }
-    }
-    child::start(run)
 }
 
 #[cfg(test)]

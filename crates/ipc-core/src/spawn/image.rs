@@ -13,11 +13,8 @@ pub(crate) struct Image {
     /// Address ranges that are mapped readable, and whether they are executable.
     segments: Vec<(Range<usize>, bool)>,
     /// The dynamic section; a statically linked program that cannot be moved has none.
-    dynamic: Range<usize>,
+    pub(super) dynamic: Range<usize>,
 }
-
-const DT_INIT_ARRAY: usize = 25;
-const DT_INIT_ARRAYSZ: usize = 27;
 
 impl Image {
     /// The program this code runs in. Not of a library that it has loaded.
@@ -61,24 +58,6 @@ impl Image {
     /// Whether code lies there.
     pub(crate) fn is_code(&self, address: usize) -> bool {
         self.segments.iter().any(|(range, executable)| *executable && range.contains(&address))
-    }
-
-    /// The addresses of the constructors, in the order in which they run.
-    #[cfg(feature = "auto-init")]
-    pub(crate) fn constructors(&self) -> Vec<usize> {
-        let entries = self.words(self.dynamic.start, self.dynamic.len() / 8);
-        let entry = |tag| entries.chunks_exact(2).take_while(|e| e[0] != 0).find(|e| e[0] == tag).map(|e| e[1]);
-        let (Some(start), Some(size)) = (entry(DT_INIT_ARRAY), entry(DT_INIT_ARRAYSZ)) else { return Vec::new() };
-        let constructors = self.words(self.base.wrapping_add(start), size / 8);
-        constructors.into_iter().filter(|&address| self.is_code(address)).collect()
-    }
-
-    fn words(&self, address: usize, count: usize) -> Vec<usize> {
-        if !self.contains(address, count.saturating_mul(8)) || address % 8 != 0 {
-            return Vec::new();
-        }
-        // SAFETY: the range is inside a readable segment and aligned; the loader has finished with it.
-        (0..count).map(|i| unsafe { std::ptr::read((address as *const usize).add(i)) }).collect()
     }
 }
 

@@ -1,11 +1,13 @@
 //! Starting typed functions as processes.
 //!
-//! `process` is what a user holds, `builder` starts it; `entry` and `image` find the function again in the child, `child` is what
+//! `process` is what a user holds, `builder` starts it; `entry` and `image` find the function again in the child (`constructor` before its `main`), `child` is what
 //! the child does; `running` is a started process as such, `reaper` looks after those that nobody joins, `scope` after all of
 //! a block.
 
 mod builder;
 mod child;
+#[cfg(feature = "auto-init")]
+mod constructor;
 mod current;
 mod entry;
 mod image;
