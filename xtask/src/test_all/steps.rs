@@ -72,7 +72,7 @@ fn fmt(job: &Job) -> Outcome {
     if !job.has("fmt") {
         return Outcome::not_run("rustfmt is not installed");
     }
-    check(job.cargo(&["fmt", "--all", "--check"]))
+    check(job.cargo(&["fmt", "--all", "--check", "--", "--color", "never"]))
 }
 
 fn clippy(job: &Job) -> Outcome {

@@ -307,6 +307,16 @@ fn a_hostile_peer_gets_errors_and_its_descriptors_are_closed() {
     drop((a, wire));
     assert!(is_closed(&other_end));
 
+    // What follows such an error would be read at the wrong place, so it is not read at all.
+    let (mut a, wire) = raw::<(), Vec<u8>>();
+    let null = self::handle();
+    for byte in [0, 0, 0, 5, 1] {
+        send(&wire, &[byte], &[null.as_fd().as_raw_fd()]).unwrap();
+    }
+    assert!(matches!(a.recv_bytes(), Err(Error::Malformed(_))));
+    send(&wire, b"hello", &[]).unwrap();
+    assert!(matches!(a.recv_bytes(), Err(Error::Malformed(_))));
+
     // Announced and not sent; another number than announced; a message that names one it did not bring.
     let announce = |n: u8| [&[0xff, 0xff, 0xff, 0xfe, 0, 0, 0, n][..], b"\0\0\0\x01\0"].concat();
     for (announced, sent) in [(1, 0), (2, 1), (1, 2)] {
