@@ -1,12 +1,14 @@
 //! Automation of this workspace; `cargo xtask --help` lists the commands.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod process;
 mod test_all;
 #[cfg(test)]
 mod tidy;
 mod workspace;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use lexopt::prelude::*;
@@ -18,6 +20,7 @@ Usage: cargo xtask <COMMAND> [OPTIONS]
 
 Commands:
   test-all    Run every check and test that a commit has to pass; exactly what CI runs
+  bench       Measure the crates against their alternatives
 
 Options:
   -h, --help  Print this text; after a command, that command's
@@ -29,6 +32,8 @@ enum Command {
     /// Print this text.
     Help(String),
     TestAll(test_all::Args),
+    /// With arguments for the benchmark.
+    Bench(Vec<OsString>),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Command::TestAll(args) => test_all::run(&args),
+        Command::Bench(arguments) => Err(bench::run(&arguments)),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -61,6 +67,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         None => Err("which command?".into()),
         Some(Short('h') | Long("help")) => Ok(Command::Help(HELP.to_owned())),
         Some(Value(name)) if name == "test-all" => test_all::parse(parser),
+        Some(Value(name)) if name == "bench" => Ok(Command::Bench(parser.raw_args()?.collect())),
         Some(Value(name)) => Err(format!("unknown command `{}`", name.to_string_lossy()).into()),
         Some(argument) => Err(argument.unexpected()),
     }
@@ -89,6 +96,12 @@ mod tests {
     fn only_takes_names_with_commas_and_repeats() {
         let Ok(Command::TestAll(args)) = parsed("test-all --only fmt,docs --only=msrv") else { panic!("not accepted") };
         assert_eq!(args.only, ["fmt", "docs", "msrv"]);
+    }
+
+    #[test]
+    fn the_benchmark_reads_its_own_arguments() {
+        let arguments = ["--quick", "--help"].map(Into::into).into();
+        assert_eq!(parsed("bench --quick --help"), Ok(Command::Bench(arguments)));
     }
 
     #[test]

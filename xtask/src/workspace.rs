@@ -58,16 +58,19 @@ impl Workspace {
         self.packages.iter().filter(borrows).flat_map(|package| ["--exclude", &package.name]).collect()
     }
 
-    /// The cargo that runs us, in the workspace's root.
+    /// The cargo that runs us, at the workspace's root.
     pub(crate) fn cargo(&self) -> Command {
-        cargo(&self.root)
+        let mut command = cargo();
+        // The output is read by us, and printed later where colours may not be wanted.
+        command.current_dir(&self.root).env("CARGO_TERM_COLOR", "never");
+        command
     }
 }
 
 /// All that cargo says about the packages of this workspace.
 pub(crate) fn metadata() -> Result<Value, String> {
-    let mut command = cargo(Path::new(env!("CARGO_MANIFEST_DIR")));
-    command.args(["metadata", "--format-version", "1", "--no-deps"]);
+    let mut command = cargo();
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["metadata", "--format-version", "1", "--no-deps"]);
     let text = process::answer(&mut command).ok_or("`cargo metadata` fails: is every Cargo.toml correct?")?;
     serde_json::from_str(&text).map_err(|error| format!("`cargo metadata` prints no JSON: {error}"))
 }
@@ -83,11 +86,10 @@ pub(crate) fn forget_cargo_run(command: &mut Command) {
     }
 }
 
-fn cargo(folder: &Path) -> Command {
+/// The cargo that runs us, as a user would call it.
+pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     forget_cargo_run(&mut command);
-    // The output is read by us, and printed later where colours may not be wanted.
-    command.current_dir(folder).env("CARGO_TERM_COLOR", "never");
     command
 }
 
