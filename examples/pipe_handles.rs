@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         file.rewind()?;
 
         let (lines, mut results) = simplex()?;
-        orders.send(Order { title: title.to_string(), file: Handle::from(OwnedFd::from(file)), lines })?;
+        orders.send(Order { title: title.to_string(), file: Handle::from(file), lines })?;
         for line in &mut results {
             println!("{}", line?);
         }

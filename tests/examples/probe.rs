@@ -40,7 +40,7 @@ fn main() {
     )
     .unwrap();
     let (read, write) = std::os::unix::net::UnixStream::pair().unwrap();
-    ours.send(Handle::from(std::os::fd::OwnedFd::from(read))).unwrap();
+    ours.send(Handle::from(read)).unwrap();
     std::io::Write::write_all(&mut &write, b"through a handle").unwrap();
     drop(write);
     assert_eq!(ours.recv().unwrap(), "through a handle");

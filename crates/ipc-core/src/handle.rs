@@ -28,7 +28,6 @@ pub(crate) const MAX_HANDLES: usize = 1 << 16;
 /// ```
 /// use ipc_core::{Handle, Process};
 /// use std::io::{Read, Write};
-/// use std::os::fd::OwnedFd;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (mut ours, theirs) = std::os::unix::net::UnixStream::pair()?;
@@ -37,7 +36,7 @@ pub(crate) const MAX_HANDLES: usize = 1 << 16;
 ///         let mut line = std::fs::File::from(line.into_fd().unwrap());
 ///         write!(line, "hello from {who}").unwrap();
 ///     },
-///     ("the child".to_string(), Handle::from(OwnedFd::from(theirs))),
+///     ("the child".to_string(), Handle::from(theirs)),
 /// )?;
 /// let mut text = String::new();
 /// ours.read_to_string(&mut text)?; // ends, as the child holds the only other end
@@ -77,9 +76,10 @@ impl Handle {
     }
 }
 
-impl From<OwnedFd> for Handle {
-    fn from(fd: OwnedFd) -> Handle {
-        Handle(Arc::new(fd))
+impl<T: Into<OwnedFd>> From<T> for Handle {
+    /// Takes a file, a socket, a pipe: whatever owns a descriptor.
+    fn from(owner: T) -> Handle {
+        Handle(Arc::new(owner.into()))
     }
 }
 
@@ -208,7 +208,7 @@ mod tests {
     use std::fs::File;
 
     fn handle() -> Handle {
-        Handle::from(OwnedFd::from(File::open("/dev/null").unwrap()))
+        Handle::from(File::open("/dev/null").unwrap())
     }
 
     #[test]

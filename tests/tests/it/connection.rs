@@ -165,7 +165,7 @@ fn handles_in_arguments_messages_and_results() {
         let file = |text: &str| {
             let (read, mut write) = std::os::unix::net::UnixStream::pair().unwrap();
             std::io::Write::write_all(&mut write, text.as_bytes()).unwrap();
-            Handle::from(std::os::fd::OwnedFd::from(read))
+            Handle::from(read)
         };
         let (mut ours, theirs) = duplex::<Handle, Handle>().unwrap();
         let child = Process::spawn(mirror, (file("0"), theirs)).unwrap();
@@ -226,7 +226,7 @@ fn without_room_for_files_a_message_with_handles_is_lost_and_said_so() {
         )
         .unwrap();
         ours.recv().unwrap();
-        let null = Handle::from(std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
+        let null = Handle::from(std::fs::File::open("/dev/null").unwrap());
         ours.send(Some((0..20).map(|_| null.try_clone().unwrap()).collect::<Vec<_>>())).unwrap();
         ours.send(None).unwrap();
         assert_eq!(ours.recv().unwrap(), (true, true));

@@ -22,7 +22,7 @@ fn parent_of(daemon: bool, detached: bool, mut tell: Connection<u32, ()>) -> ! {
                     std::thread::park();
                 }
             },
-            (starts, Handle::from(OwnedFd::from(held))),
+            (starts, Handle::from(held)),
         )
         .map(|child: Process<()>| child)
         .unwrap();

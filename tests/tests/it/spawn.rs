@@ -392,7 +392,7 @@ fn join_returns_though_another_process_holds_the_dead_ones_descriptors() {
                 raw::fork_idle(held.into_fd().unwrap());
                 std::process::abort()
             },
-            ipc_core::Handle::from(std::os::fd::OwnedFd::from(held)),
+            ipc_core::Handle::from(held),
         )
         .unwrap();
         assert!(matches!(child.join(), Err(JoinError::Killed { signal: libc::SIGABRT, .. })));

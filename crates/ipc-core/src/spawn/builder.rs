@@ -79,7 +79,7 @@ impl Builder {
         Builder::default()
     }
 
-    /// Its name, in [`Process::name`] and, cut to 15 bytes, in what `ps` and `top` show. Unless set, it is called after the
+    /// Its name, in [`Child::name`] and, cut to 15 bytes, in what `ps` and `top` show. Unless set, it is called after the
     /// order of starts: `Process-1`, and its first child `Process-1:1`.
     pub fn name(mut self, name: impl Into<String>) -> Builder {
         self.name = Some(name.into());

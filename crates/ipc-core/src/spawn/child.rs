@@ -176,6 +176,8 @@ thread_local! {
 fn panic_hook() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
+        let name = IDENTITY.get().map_or("", |identity| &identity.name);
+        eprintln!("\nin process `{name}` ({}):", process::id());
         print(info);
         let message = message_of(info.payload());
         let location = info.location().map(ToString::to_string).unwrap_or_default();

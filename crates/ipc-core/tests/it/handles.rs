@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::{pair, pipe, raw};
 
 fn handle() -> Handle {
-    Handle::from(OwnedFd::from(File::open("/dev/null").unwrap()))
+    Handle::from(File::open("/dev/null").unwrap())
 }
 
 /// A handle, and the other end of its socket, which sees when the last descriptor of it is closed.
 fn watched() -> (Handle, UnixStream) {
     let (a, b) = UnixStream::pair().unwrap();
-    (Handle::from(OwnedFd::from(a)), b)
+    (Handle::from(a), b)
 }
 
 fn is_closed(mut other_end: &UnixStream) -> bool {
@@ -39,7 +39,7 @@ fn handles_anywhere_in_a_value_cross_in_order() {
     let file = |text: &str| {
         let (read, mut write) = UnixStream::pair().unwrap();
         write.write_all(text.as_bytes()).unwrap();
-        Handle::from(OwnedFd::from(read))
+        Handle::from(read)
     };
     a.send(Message::File { name: "one".into(), file: file("1") }).unwrap();
     a.send(Message::Nothing).unwrap();
@@ -343,7 +343,7 @@ fn a_hostile_peer_gets_errors_and_its_descriptors_are_closed() {
 fn a_handle_can_be_sought_and_read_as_the_file_it_is() {
     let (mut a, mut b) = pair::<Handle, ()>();
     let path = std::env::current_exe().unwrap();
-    a.send(Handle::from(OwnedFd::from(File::open(path).unwrap()))).unwrap();
+    a.send(Handle::from(File::open(path).unwrap())).unwrap();
     let mut file = File::from(b.recv().unwrap().into_fd().unwrap());
     file.seek(std::io::SeekFrom::Start(1)).unwrap();
     let mut magic = [0; 3];
