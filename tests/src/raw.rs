@@ -50,6 +50,12 @@ pub fn ignore_sigchld() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
 }
 
+/// Restores the default action of SIGPIPE, as many command-line tools do, so that a write to a closed pipe ends the process.
+pub fn default_sigpipe() {
+    // SAFETY: no code is installed.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
 /// Closes a descriptor behind everybody's back, as a program does that is started with a standard stream closed.
 pub fn close(fd: RawFd) {
     // SAFETY: the tests that use this do so with the standard descriptors only, which Rust opens again or fails on cleanly.

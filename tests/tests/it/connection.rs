@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ipc_core::{Builder, Connection, Error, Handle, Process, Receiver, Sender, wait};
 use ipc_pipe::{duplex, simplex};
-use ipc_tests::{eventually, isolated, state};
+use ipc_tests::{eventually, isolated, raw, state};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -97,6 +97,17 @@ fn a_reader_killed_or_stopped_frees_or_times_out_the_writer() {
         };
         assert!(matches!(error, Error::Disconnected));
         assert!(child.join().is_err());
+    });
+}
+
+#[test]
+fn a_socket_whose_reader_is_gone_is_an_error_whatever_sigpipe_does() {
+    isolated(|| {
+        raw::default_sigpipe();
+        let (mut ours, theirs) = duplex::<Vec<u8>, ()>().unwrap();
+        drop(theirs);
+        assert!(matches!(ours.send(vec![1]), Err(Error::Disconnected)));
+        assert!(matches!(ours.send_bytes(&[1; 1 << 20]), Err(Error::Disconnected)));
     });
 }
 

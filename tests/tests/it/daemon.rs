@@ -1,6 +1,5 @@
 //! Who ends with whom: daemons with their parent, others not, and nobody hangs when a parent dies in between.
 
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 

@@ -354,8 +354,13 @@ fn halves_end_their_direction_each() {
     assert!(matches!(b.recv(), Err(Error::Disconnected)));
     b.send(2).unwrap();
     assert_eq!(receiver.recv().unwrap(), 2);
+
+    let (a, mut b) = pair::<u8, u8>();
+    let (mut sender, receiver) = a.split();
     drop(receiver);
     assert!(matches!(b.send(3), Err(Error::Disconnected)));
+    sender.send(4).unwrap();
+    assert_eq!(b.recv().unwrap(), 4);
 
     // Joined again they end together.
     let (a, mut b) = pair::<u8, u8>();
