@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
-use std::os::fd::OwnedFd;
 
 use ipc_pipe::{Connection, Handle, Process, Sender, duplex, simplex};
 use serde::{Deserialize, Serialize};
