@@ -85,6 +85,10 @@ impl Endpoint {
                 // No SIGPIPE when the reader is gone, whatever the program does with that signal.
                 let flags = MsgFlags::MSG_NOSIGNAL | if may_wait { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
                 retry(|| {
+                    if let ([part], []) = (parts, handles) {
+                        // Cheaper for the kernel than a message header that describes one part.
+                        return Ok(nix::sys::socket::send(self.fd().as_raw_fd(), part, flags)?);
+                    }
                     if handles.is_empty() {
                         return Ok(sendmsg::<()>(self.fd().as_raw_fd(), parts, &[], flags, None)?);
                     }
@@ -97,7 +101,10 @@ impl Endpoint {
 
     fn write_pipe(&self, parts: &[IoSlice<'_>], may_wait: bool) -> io::Result<usize> {
         if may_wait {
-            return retry(|| Ok(nix::sys::uio::writev(self.fd(), parts)?));
+            return retry(|| match parts {
+                [part] => Ok(nix::unistd::write(self.fd(), part)?),
+                parts => Ok(nix::sys::uio::writev(self.fd(), parts)?),
+            });
         }
         // There is no write that does not wait on a pipe that others expect to be blocking. But one that polls as writable has
         // room for PIPE_BUF bytes, and nobody else writes to it.

@@ -36,6 +36,7 @@ pub(crate) enum Head {
 }
 
 /// Reads the header at the start of `bytes` and says how long it is, or `None` if more bytes are needed to tell.
+#[inline]
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, &'static str> {
     let Some((first, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
     match i32::from_be_bytes(*first) {
@@ -58,6 +59,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, &'static str>
 }
 
 /// The header of a message of `len` bytes, in the form CPython gives it.
+#[inline]
 pub(crate) fn header(len: usize) -> Header {
     let mut bytes = [0; MAX_HEADER];
     let used = match i32::try_from(len) {
@@ -91,6 +93,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    #[inline]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.used]
     }

@@ -4,7 +4,7 @@
 //! connection sends the collected ones along (`SCM_RIGHTS`, unix(7)). While it is decoded, the table holds what arrived, and
 //! each index takes one out. What is not taken is closed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -107,7 +107,9 @@ impl<'de> Deserialize<'de> for Handle {
 const OUTSIDE: &str = "a handle can only be sent over a connection, or as an argument or result of a process";
 
 thread_local! {
-    static OUTGOING: RefCell<Option<Outgoing>> = const { RefCell::new(None) };
+    /// What has been collected, if `TABLE` says `Used`. Apart from it, as most messages carry nothing and need not come here.
+    static OUTGOING: RefCell<Outgoing> = const { RefCell::new(Outgoing { handles: Vec::new(), ends: Vec::new() }) };
+    static TABLE: Cell<Table> = const { Cell::new(Table::Closed) };
     static INCOMING: RefCell<Option<Incoming>> = const { RefCell::new(None) };
 }
 
@@ -126,6 +128,7 @@ impl Outgoing {
     }
 
     /// The message is on its way: from now on the ends that went with it are the receiver's.
+    #[inline]
     pub(crate) fn sent(self) {
         for (moved, _) in self.ends {
             moved.store(true, Ordering::Relaxed);
@@ -151,17 +154,46 @@ pub(crate) fn collect_end(handle: &Handle, moved: &Arc<AtomicBool>) -> Result<u3
     .ok_or_else(|| complaint::note(OUTSIDE))
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Table {
+    /// Nothing is being encoded.
+    Closed,
+    /// Nothing has been collected yet.
+    Open,
+    Used,
+}
+
 fn collect<R>(f: impl FnOnce(&mut Outgoing) -> R) -> Option<R> {
-    OUTGOING.with_borrow_mut(|table| table.as_mut().map(f))
+    if TABLE.get() == Table::Closed {
+        return None;
+    }
+    TABLE.set(Table::Used);
+    Some(OUTGOING.with_borrow_mut(f))
 }
 
 /// Runs `encode` with an empty table and returns what it collected.
+#[inline]
 pub(crate) fn collecting<R>(encode: impl FnOnce() -> R) -> (R, Outgoing) {
-    let scope = Scope { table: &OUTGOING, outer: OUTGOING.replace(Some(Outgoing::default())) };
+    let outer = TABLE.replace(Table::Open);
+    let scope = OutgoingScope { outer, kept: (outer == Table::Used).then(|| OUTGOING.take()) };
     let result = encode();
-    let outgoing = OUTGOING.take().unwrap_or_default();
+    let outgoing = if TABLE.get() == Table::Used { OUTGOING.take() } else { Outgoing::default() };
     drop(scope);
     (result, outgoing)
+}
+
+struct OutgoingScope {
+    outer: Table,
+    kept: Option<Outgoing>,
+}
+
+impl Drop for OutgoingScope {
+    #[inline]
+    fn drop(&mut self) {
+        if TABLE.replace(self.outer) == Table::Used || self.kept.is_some() {
+            OUTGOING.set(self.kept.take().unwrap_or_default());
+        }
+    }
 }
 
 /// The descriptors that came with the message that is being decoded.
@@ -220,7 +252,7 @@ mod tests {
             postcard::to_stdvec(&handle()).unwrap();
         });
         assert_eq!(outer.handles.len(), 2);
-        assert!(OUTGOING.with_borrow(Option::is_none));
+        assert!(TABLE.get() == Table::Closed);
     }
 
     #[test]

@@ -228,10 +228,19 @@ impl<T, C> Receiver<T, C> {
         }
     }
 
+    #[inline]
+    fn check_moved(&self) -> Result<()> {
+        if self.moved.load(Ordering::Relaxed) { Err(Error::Moved) } else { Ok(()) }
+    }
+
     pub(crate) fn recv_by(&mut self, deadline: Deadline) -> Result<T>
     where
         C: Decode<T>,
     {
+        self.check_moved()?;
+        if let Some(message) = self.inbox.pop(self.max_message) {
+            return C::decode(message).map_err(Error::Decode);
+        }
         let len = self.arrive(deadline)?;
         let handles = self.inbox.take_handles();
         // The message is out before it is decoded: neither an error nor a panic of a value's own code makes it come twice.
@@ -252,6 +261,11 @@ impl<T, C> Receiver<T, C> {
     }
 
     fn recv_bytes_into_by(&mut self, buffer: &mut [u8], deadline: Deadline) -> Result<usize> {
+        self.check_moved()?;
+        if let Some(message) = self.inbox.pop(self.max_message.min(buffer.len() as u64)) {
+            buffer[..message.len()].copy_from_slice(message);
+            return Ok(message.len());
+        }
         let len = self.header(deadline)?;
         if len > buffer.len() {
             return Err(Error::BufferTooShort { needed: len, len: buffer.len() });
@@ -305,9 +319,7 @@ impl<T, C> Receiver<T, C> {
 
     /// Waits until the header of the next message has been read, and returns the message's length.
     fn header(&mut self, deadline: Deadline) -> Result<usize> {
-        if self.moved.load(Ordering::Relaxed) {
-            return Err(Error::Moved);
-        }
+        self.check_moved()?;
         loop {
             match self.inbox.parse()? {
                 None => self.fill(deadline)?,
