@@ -108,30 +108,51 @@ const OUTSIDE: &str = "a handle can only be sent over a connection, or as an arg
 
 thread_local! {
     /// What has been collected, if `TABLE` says `Used`. Apart from it, as most messages carry nothing and need not come here.
-    static OUTGOING: RefCell<Outgoing> = const { RefCell::new(Outgoing { handles: Vec::new(), ends: Vec::new() }) };
+    static OUTGOING: RefCell<Collected> = const { RefCell::new(Collected { handles: Vec::new(), ends: Vec::new() }) };
     static TABLE: Cell<Table> = const { Cell::new(Table::Closed) };
     static INCOMING: RefCell<Option<Incoming>> = const { RefCell::new(None) };
 }
 
+/// Whether handles can be collected just now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Table {
+    /// Nothing is being encoded.
+    Closed,
+    /// Nothing has been collected yet.
+    Open,
+    Used,
+}
+
 /// What a value that is being encoded takes along.
 #[derive(Debug, Default)]
-pub(crate) struct Outgoing {
-    pub(crate) handles: Vec<Handle>,
+struct Collected {
+    handles: Vec<Handle>,
     /// The ends of connections in the value, which cease to be ours when it is sent; with their place in `handles`.
     ends: Vec<(Arc<AtomicBool>, u32)>,
 }
 
-impl Outgoing {
+impl Collected {
     fn add(&mut self, handle: Handle) -> u32 {
         self.handles.push(handle);
         (self.handles.len() - 1) as u32
+    }
+}
+
+/// What an encoded value takes along: most often nothing, so it is one pointer, which costs nothing to hand on.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing(Option<Box<Collected>>);
+
+impl Outgoing {
+    #[inline]
+    pub(crate) fn handles(&self) -> &[Handle] {
+        self.0.as_ref().map_or(&[], |collected| &collected.handles)
     }
 
     /// The message is on its way: from now on the ends that went with it are the receiver's.
     #[inline]
     pub(crate) fn sent(self) {
-        for (moved, _) in self.ends {
-            moved.store(true, Ordering::Relaxed);
+        if let Some(collected) = self.0 {
+            collected.ends.iter().for_each(|(moved, _)| moved.store(true, Ordering::Relaxed));
         }
     }
 }
@@ -154,16 +175,7 @@ pub(crate) fn collect_end(handle: &Handle, moved: &Arc<AtomicBool>) -> Result<u3
     .ok_or_else(|| complaint::note(OUTSIDE))
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Table {
-    /// Nothing is being encoded.
-    Closed,
-    /// Nothing has been collected yet.
-    Open,
-    Used,
-}
-
-fn collect<R>(f: impl FnOnce(&mut Outgoing) -> R) -> Option<R> {
+fn collect<R>(f: impl FnOnce(&mut Collected) -> R) -> Option<R> {
     if TABLE.get() == Table::Closed {
         return None;
     }
@@ -175,23 +187,29 @@ fn collect<R>(f: impl FnOnce(&mut Outgoing) -> R) -> Option<R> {
 #[inline]
 pub(crate) fn collecting<R>(encode: impl FnOnce() -> R) -> (R, Outgoing) {
     let outer = TABLE.replace(Table::Open);
-    let scope = OutgoingScope { outer, kept: (outer == Table::Used).then(|| OUTGOING.take()) };
+    let scope = OutgoingScope { outer, kept: if outer == Table::Used { taken() } else { Outgoing(None) } };
     let result = encode();
-    let outgoing = if TABLE.get() == Table::Used { OUTGOING.take() } else { Outgoing::default() };
+    let outgoing = if TABLE.get() == Table::Used { taken() } else { Outgoing(None) };
     drop(scope);
     (result, outgoing)
 }
 
+#[cold]
+fn taken() -> Outgoing {
+    Outgoing(Some(Box::new(OUTGOING.take())))
+}
+
+/// Puts the outer table back, also on a panic: a value's own code may use another connection while it is encoded.
 struct OutgoingScope {
     outer: Table,
-    kept: Option<Outgoing>,
+    kept: Outgoing,
 }
 
 impl Drop for OutgoingScope {
     #[inline]
     fn drop(&mut self) {
-        if TABLE.replace(self.outer) == Table::Used || self.kept.is_some() {
-            OUTGOING.set(self.kept.take().unwrap_or_default());
+        if TABLE.replace(self.outer) == Table::Used || self.kept.0.is_some() {
+            OUTGOING.set(self.kept.0.take().map_or(Collected::default(), |kept| *kept));
         }
     }
 }
@@ -222,7 +240,7 @@ pub(crate) fn offering<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
     decode()
 }
 
-/// Puts the outer table back, also on a panic: a value's own code may use another connection while it is encoded.
+/// As [`OutgoingScope`], for what arrives.
 struct Scope<T: 'static> {
     table: &'static std::thread::LocalKey<RefCell<Option<T>>>,
     outer: Option<T>,
@@ -251,7 +269,7 @@ mod tests {
             assert!(panicked.is_err());
             postcard::to_stdvec(&handle()).unwrap();
         });
-        assert_eq!(outer.handles.len(), 2);
+        assert_eq!(outer.handles().len(), 2);
         assert!(TABLE.get() == Table::Closed);
     }
 

@@ -309,8 +309,8 @@ impl<T: ?Sized, C> Sender<T, C> {
             short if short.len() == 4 => frame.bytes[start..start + 4].copy_from_slice(short),
             long => drop(frame.bytes.splice(start..start + 4, long.iter().copied())),
         }
-        if !outgoing.handles.is_empty() {
-            let packets = announce(self.endpoint.kind, frame.bytes, start, &outgoing.handles)?;
+        if !outgoing.handles().is_empty() {
+            let packets = announce(self.endpoint.kind, frame.bytes, start, outgoing.handles())?;
             self.outbox.packets.extend(packets);
         }
         frame.keep();
@@ -363,17 +363,20 @@ struct Unfinished<'a> {
 }
 
 impl Unfinished<'_> {
+    #[inline]
     fn keep(mut self) {
         self.start = self.bytes.len();
     }
 }
 
 impl Drop for Unfinished<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.bytes.truncate(self.start);
     }
 }
 
+#[inline]
 fn header(len: usize, max: u64) -> Result<frame::Header> {
     match len as u64 {
         len if len > max => Err(Error::TooLarge { len, max }),
