@@ -20,6 +20,7 @@ Usage: cargo xtask <COMMAND> [OPTIONS]
 
 Commands:
   test-all    Run every check and test that a commit has to pass; exactly what CI runs
+  model       Check loom's models of the crates' algorithms; a step of test-all
   bench       Measure the crates against their alternatives
 
 Options:
@@ -67,6 +68,11 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         None => Err("which command?".into()),
         Some(Short('h') | Long("help")) => Ok(Command::Help(HELP.to_owned())),
         Some(Value(name)) if name == "test-all" => test_all::parse(parser),
+        // A step of test-all by itself.
+        Some(Value(name)) if name == "model" => {
+            let args = test_all::Args { only: vec!["models".to_owned()], ..test_all::Args::default() };
+            parser.next()?.map_or(Ok(Command::TestAll(args)), |argument| Err(argument.unexpected()))
+        }
         Some(Value(name)) if name == "bench" => Ok(Command::Bench(parser.raw_args()?.collect())),
         Some(Value(name)) => Err(format!("unknown command `{}`", name.to_string_lossy()).into()),
         Some(argument) => Err(argument.unexpected()),
@@ -102,6 +108,13 @@ mod tests {
     fn the_benchmark_reads_its_own_arguments() {
         let arguments = ["--quick", "--help"].map(Into::into).into();
         assert_eq!(parsed("bench --quick --help"), Ok(Command::Bench(arguments)));
+    }
+
+    #[test]
+    fn model_is_one_step_of_test_all() {
+        let Ok(Command::TestAll(args)) = parsed("model") else { panic!("not accepted") };
+        assert_eq!(args.only, ["models"]);
+        assert!(parsed("model now").is_err());
     }
 
     #[test]

@@ -57,6 +57,7 @@ mod inbox;
 mod limit;
 mod receiver;
 mod sender;
+mod shim;
 mod spawn;
 mod sys;
 mod wait;

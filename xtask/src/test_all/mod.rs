@@ -3,6 +3,7 @@
 mod counts;
 mod examples;
 mod expected;
+mod models;
 mod msrv;
 mod outcome;
 mod probe;
@@ -28,7 +29,7 @@ pub(crate) struct Args {
     /// The steps to run; all if empty.
     pub(crate) only: Vec<String>,
     /// Name the steps instead of running them.
-    list: bool,
+    pub(crate) list: bool,
 }
 
 /// A step that is over, or could not be run.

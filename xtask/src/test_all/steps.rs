@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::outcome::{Outcome, Tally};
-use super::{counts, examples, msrv, probe};
+use super::{counts, examples, models, msrv, probe};
 use crate::process::{self, Finished, Streams};
 use crate::workspace::Workspace;
 
@@ -29,6 +29,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "features", about: "each crate builds alone, with no and with all features", run: features },
     Step { name: "msrv", about: "the crates build with the Rust they promise to support", run: msrv::run },
     Step { name: "tests", about: "all tests, by nextest where it is installed", run: tests },
+    Step { name: "models", about: "loom's models hold, and those of mistakes fail", run: models::run },
     Step { name: "doctests", about: "the examples in the documentation", run: doctests },
     Step { name: "examples", about: "the programs in examples/ print what they should", run: examples::run },
     Step {

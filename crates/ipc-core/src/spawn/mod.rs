@@ -1,7 +1,7 @@
 //! Starting typed functions as processes.
 //!
 //! `process` is what a user holds, `builder` starts it; `entry` and `image` find the function again in the child (`constructor` before its `main`), `child` is what
-//! the child does; `running` is a started process as such, `reaper` looks after those that nobody joins, `scope` after all of
+//! the child does; `running` is a started process as such, `reaper` looks after those that nobody joins (`handoff` gives it work), `scope` after all of
 //! a block.
 
 mod builder;
@@ -10,6 +10,7 @@ mod child;
 mod constructor;
 mod current;
 mod entry;
+mod handoff;
 mod image;
 mod process;
 mod reaper;

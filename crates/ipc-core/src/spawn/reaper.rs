@@ -1,40 +1,31 @@
 //! Reaps the children that nobody will join, so that no zombies stay: one thread for all of them, which ends with the last.
 
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, LazyLock};
 
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use std::os::fd::AsFd;
 
-use super::running::{Child, lock};
+use super::handoff::Handoff;
+use super::running::Child;
 use crate::{Deadline, endpoint};
 
 /// A detached child, with what has to stay open as long as it runs.
 pub(super) type Detached = (Child, Option<OwnedFd>);
 
-/// What the thread and those that give it work share.
-struct Reaper {
-    /// Wakes the thread; there is one as long as there is a thread.
-    waker: Option<Arc<EventFd>>,
-    /// Children that the thread does not know yet.
-    fresh: Vec<Detached>,
-}
-
-static REAPER: Mutex<Reaper> = Mutex::new(Reaper { waker: None, fresh: Vec::new() });
+static REAPER: LazyLock<Handoff<Detached, Arc<EventFd>>> = LazyLock::new(Handoff::new);
 
 /// Reaps the child when it ends.
 pub(super) fn reap_later(detached: Detached) {
-    if detached.0.ended().is_some() {
-        return;
-    }
-    let mut reaper = lock(&REAPER);
-    reaper.fresh.push(detached);
-    match &reaper.waker {
-        Some(waker) => drop(waker.write(1)),
+    if detached.0.ended().is_none() {
         // Without a thread the child stays a zombie until this process ends, or until somebody asks for it.
-        None => reaper.waker = start().ok(),
+        REAPER.give(detached, wake, || start().ok());
     }
+}
+
+fn wake(waker: &Arc<EventFd>) {
+    // It fails only if the counter is full, and then the thread is awake.
+    let _ = waker.write(1);
 }
 
 fn start() -> std::io::Result<Arc<EventFd>> {
@@ -47,15 +38,10 @@ fn start() -> std::io::Result<Arc<EventFd>> {
 fn reap_all(waker: &EventFd) {
     let mut children: Vec<Detached> = Vec::new();
     loop {
-        let _ = waker.read();
-        let mut reaper = lock(&REAPER);
-        children.append(&mut reaper.fresh);
-        children.retain(|(child, _)| child.ended().is_none());
-        if children.is_empty() {
-            reaper.waker = None;
+        let _ = waker.read(); // clears it, before the look for new work
+        if !REAPER.take(&mut children, |(child, _)| child.ended().is_none()) {
             return;
         }
-        drop(reaper);
         let descriptors = children.iter().map(|(child, _)| child.sentinel()).chain([waker.as_fd()]);
         let mut fds: Vec<_> = descriptors.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let _ = endpoint::poll(&mut fds, Deadline::NEVER);
