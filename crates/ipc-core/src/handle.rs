@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use crate::complaint;
+use crate::{complaint, crash_point};
 
 /// How many handles one message may carry: more than a process may have open by default, and a bound for a hostile peer.
 pub(crate) const MAX_HANDLES: usize = 1 << 16;
@@ -152,6 +152,7 @@ impl Outgoing {
     #[inline]
     pub(crate) fn sent(self) {
         if let Some(collected) = self.0 {
+            crash_point!("end.sent");
             collected.ends.iter().for_each(|(moved, _)| moved.store(true, Ordering::Relaxed));
         }
     }
@@ -169,6 +170,7 @@ pub(crate) fn collect_end(handle: &Handle, moved: &Arc<AtomicBool>) -> Result<u3
         None => {
             let index = outgoing.add(handle.share());
             outgoing.ends.push((Arc::clone(moved), index));
+            crash_point!("end.encoded");
             index
         }
     })
@@ -231,7 +233,9 @@ fn claim(index: u32) -> Result<OwnedFd, &'static str> {
 
 /// Takes an end of a connection that was noted with [`collect_end`].
 pub(crate) fn claim_end(index: u32) -> Result<Handle, String> {
-    claim(index).map(Handle::from).map_err(complaint::note)
+    let end = claim(index).map(Handle::from).map_err(complaint::note)?;
+    crash_point!("end.received");
+    Ok(end)
 }
 
 /// Runs `decode` with `fds` in the table; those that it does not take are closed.

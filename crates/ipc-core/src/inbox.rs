@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use crate::crash_point;
 use crate::endpoint::Arrival;
 use crate::error::{Error, Result};
 use crate::frame::{self, Head};
@@ -74,6 +75,7 @@ impl Inbox {
             return None;
         }
         self.start += 4 + len;
+        crash_point!("recv.taken");
         Some(message)
     }
 
@@ -130,6 +132,7 @@ impl Inbox {
     #[inline]
     pub(crate) fn take(&mut self, len: usize) -> Cow<'_, [u8]> {
         self.len = None;
+        crash_point!("recv.taken");
         if len <= BUFFER {
             self.start += len;
             Cow::Borrowed(&self.bytes[self.start - len..self.start])
@@ -187,10 +190,14 @@ impl Inbox {
                 return Err(self.broken("descriptors without a message"));
             }
             self.packets.push_back(packet);
+            crash_point!("recv.descriptors");
         }
         match n {
             0 => Err(self.end_of_stream()),
-            n => Ok(n),
+            n => {
+                crash_point!("recv.bytes");
+                Ok(n)
+            }
         }
     }
 

@@ -48,6 +48,8 @@ compile_error!("ipc-core supports Linux with glibc on x86-64 and aarch64 only");
 mod codec;
 mod complaint;
 mod connection;
+#[doc(hidden)]
+pub mod crash;
 mod deadline;
 mod endpoint;
 mod error;

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::frame::{self, HANDLES_HEADER};
 use crate::handle::{self, Handle, MAX_HANDLES, Outgoing};
 use crate::sys::MAX_DESCRIPTORS;
-use crate::{Deadline, MAX_MESSAGE, complaint};
+use crate::{Deadline, MAX_MESSAGE, complaint, crash_point};
 
 /// Messages are gathered up to this size before they are written, and larger ones are not copied.
 const BATCH: usize = 64 * 1024;
@@ -273,7 +273,10 @@ impl<T: ?Sized, C> Sender<T, C> {
         while written < total {
             let rest = remaining(parts, written);
             match write(&self.endpoint, &rest.map(IoSlice::new), &[], deadline) {
-                Ok(n) => written += n,
+                Ok(n) => {
+                    written += n;
+                    part_written(total - written);
+                }
                 Err(error) if written == 0 || error.is_disconnected() => return Err(error),
                 Err(_) => {
                     rest.iter().for_each(|part| self.outbox.bytes.extend_from_slice(part));
@@ -314,6 +317,7 @@ impl<T: ?Sized, C> Sender<T, C> {
             self.outbox.packets.extend(packets);
         }
         frame.keep();
+        crash_point!("send.encoded");
         Ok(outgoing)
     }
 
@@ -343,7 +347,10 @@ impl<T: ?Sized, C> Sender<T, C> {
         while self.outbox.written < self.outbox.bytes.len() {
             let (bytes, handles) = self.outbox.next();
             match write(&self.endpoint, &[IoSlice::new(bytes)], handles, deadline) {
-                Ok(n) => self.outbox.advance(n),
+                Ok(n) => {
+                    self.outbox.advance(n);
+                    part_written(self.outbox.bytes.len() - self.outbox.written);
+                }
                 Err(Error::Disconnected) => {
                     self.outbox.clear();
                     return Err(Error::Disconnected);
@@ -423,6 +430,16 @@ fn write(endpoint: &Endpoint, parts: &[IoSlice<'_>], handles: &[Handle], deadlin
     }
 }
 
+/// Some bytes have been written, `left` are still to be.
+#[inline]
+fn part_written(left: usize) {
+    if left > 0 {
+        crash_point!("send.part");
+        return;
+    }
+    crash_point!("send.written");
+}
+
 /// What is left of `parts` after `written` bytes.
 fn remaining(parts: [&[u8]; 2], written: usize) -> [&[u8]; 2] {
     let first = written.min(parts[0].len());
@@ -461,6 +478,9 @@ impl Outbox {
     fn advance(&mut self, n: usize) {
         if self.packets.first().is_some_and(|(position, _)| *position == self.written) {
             self.packets.remove(0); // with the first byte all of them are on their way
+            if !self.packets.is_empty() {
+                crash_point!("send.packet");
+            }
         }
         self.written += n;
     }

@@ -21,7 +21,7 @@ use super::entry::{self, EntryOf, VARIABLE};
 use super::process::{Process, Shared};
 use super::running::Child;
 use crate::error::{Error, Result};
-use crate::{Connection, Deadline, Handle, Sender};
+use crate::{Connection, Deadline, Handle, Sender, crash_point};
 
 /// How a process is started. [`Process::spawn`] is `Builder::new().spawn`.
 ///
@@ -190,6 +190,7 @@ impl Builder {
         sender.enqueue(&setup)?;
         let mut sender: Sender<A> = sender.retype();
         let outgoing = sender.enqueue(&args)?;
+        crash_point!("spawn.encoded");
 
         let mut arguments = std::env::args_os();
         // Not `current_exe()`, which is a name, and another file or none if the program was replaced while it runs. And plain
@@ -214,6 +215,7 @@ impl Builder {
         command.stdin(OwnedFd::from(theirs)).stdout(self.stdout).stderr(self.stderr);
         let mut process = command.spawn().map_err(Error::io("start the process"))?;
         drop(command); // and with it our copy of the child's end
+        crash_point!("spawn.started");
         let child = match Child::new(identity, process.id()) {
             Ok(child) => child,
             Err(error) => {
@@ -221,6 +223,7 @@ impl Builder {
                 return Err(Error::io("watch the process")(error));
             }
         };
+        crash_point!("spawn.watched");
         match sender.flush_by(self.handover.map_or(Deadline::NEVER, Deadline::after)) {
             // It was killed already; who joins it learns how.
             Ok(()) | Err(Error::Disconnected) => outgoing.sent(),
@@ -230,6 +233,7 @@ impl Builder {
                 return Err(error);
             }
         }
+        crash_point!("spawn.handed-over");
         Ok(Arc::new(Shared::new(child, receiver, scoped)))
     }
 

@@ -13,7 +13,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Connection, Error, Handle, Receiver, Sender, sys};
+use crate::{Connection, Error, Handle, Receiver, Sender, crash_point, sys};
 
 /// What a child is told first, before its arguments.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +69,7 @@ pub(crate) struct Bootstrap {
 
 /// Prepares the process as Rust's runtime would before `main`, and runs the function.
 pub(crate) fn start(run: Option<fn(Bootstrap) -> !>) -> ! {
+    crash_point!("child.begun");
     let Some(bootstrap) = Bootstrap::take_over() else {
         // The parent died before it had sent all, or somebody else has set the variable. There is nobody to tell.
         process::exit(PANICKED)
@@ -88,7 +89,9 @@ impl Bootstrap {
         let (mut sender, mut receiver) = connection.into_halves();
         sender.set_max_message(i64::MAX as u64);
         receiver.set_max_message(i64::MAX as u64);
+        crash_point!("child.before-setup");
         let setup = receiver.recv().ok()?;
+        crash_point!("child.after-setup");
         nix::unistd::dup2_stdin(&setup.stdin).ok()?;
         let _ = nix::sys::prctl::set_name(&setup.command); // of no consequence
         if !setup.core_dumps {
@@ -109,6 +112,7 @@ impl Bootstrap {
         R: Serialize,
     {
         let mut receiver: Receiver<A> = self.receiver.retype();
+        crash_point!("child.before-arguments");
         let args = match panic::catch_unwind(AssertUnwindSafe(|| receiver.recv())) {
             Ok(Ok(args)) => args,
             Ok(Err(Error::Decode(cause))) => {
@@ -118,6 +122,7 @@ impl Bootstrap {
             Ok(Err(error)) => finish(Report::<R>::Failed(format!("cannot receive the arguments: {error}")), PANICKED),
             Err(payload) => finish(panicked::<R>(&*payload), PANICKED),
         };
+        crash_point!("child.after-arguments");
         if self.daemon {
             end_with_parent(receiver.retype());
         }
@@ -144,6 +149,7 @@ fn end_with_parent(mut receiver: Receiver<()>) {
 fn finish<R: Serialize>(report: Report<R>, code: i32) -> ! {
     // First, so that everything is there to read when the parent knows.
     let _ = std::io::stdout().flush();
+    crash_point!("child.before-report");
     if let Some(sender) = lock().take() {
         let mut sender: Sender<Report<R>> = sender.retype();
         match panic::catch_unwind(AssertUnwindSafe(|| sender.send(&report))) {
@@ -161,6 +167,7 @@ fn finish<R: Serialize>(report: Report<R>, code: i32) -> ! {
             }
         }
     }
+    crash_point!("child.after-report");
     process::exit(code)
 }
 

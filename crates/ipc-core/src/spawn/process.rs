@@ -18,7 +18,7 @@ use super::reaper::reap_later;
 use super::running::{Child, Ended, lock};
 use crate::error::Result;
 use crate::wait::{Waitable, wait};
-use crate::{Deadline, Decode, Error, Postcard, Receiver};
+use crate::{Deadline, Decode, Error, Postcard, Receiver, crash_point};
 
 /// A process that runs a function of this program and returns a value of type `R`.
 ///
@@ -125,6 +125,7 @@ impl<R> Process<R> {
         R: DeserializeOwned,
     {
         let (ended, link) = self.shared.finish(deadline)?;
+        crash_point!("join.reported");
         match link.retype::<Report<R>, Postcard>().try_recv() {
             Ok(Report::Done(result)) => Ok(result),
             Ok(Report::Panicked { message, location }) => Err(JoinError::Panicked { message, location }),
@@ -181,6 +182,7 @@ impl Shared {
         link.endpoint().shut_down(Shutdown::Read);
         let keep = self.child.is_daemon().then(|| link.into_fd().ok()).flatten();
         reap_later((self.child.clone(), keep));
+        crash_point!("reap.detached");
     }
 }
 
@@ -193,11 +195,13 @@ fn wait_for_end(child: &Child, link: &mut Receiver<()>, deadline: Deadline) -> R
         let ended = child.ended();
         complete = complete || link.poll(Duration::ZERO).map_err(failed)?; // a report, or the end of the stream
         if let Some(ended) = ended {
+            crash_point!("join.ended");
             return Ok(ended);
         }
         if deadline.has_passed() {
             return Err(JoinError::Timeout);
         }
+        crash_point!("join.waiting");
         let items: &[&dyn Waitable] = if complete { &[child] } else { &[child, link] };
         wait(items, deadline.remaining().unwrap_or(Duration::MAX)).map_err(failed)?;
     }

@@ -12,7 +12,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use super::child::Identity;
 use crate::wait::Waitable;
-use crate::{Deadline, endpoint, sys};
+use crate::{Deadline, crash_point, endpoint, sys};
 
 /// A child process: who it is, whether it runs, and how to signal it. Cloned from a [`Process`](crate::Process), or found with
 /// [`active_children`].
@@ -124,6 +124,7 @@ impl Child {
         if ended.is_none() {
             *ended = reap(self.sentinel());
             if ended.is_some() {
+                crash_point!("reap.reaped");
                 lock(&ACTIVE).retain(|other| !std::ptr::eq(other.as_ptr(), &*self.0));
             }
         }

@@ -1,0 +1,126 @@
+//! Crash points: named places in the code at which a test has the process kill or stop itself. In ordinary builds there is
+//! nothing of them.
+//!
+//! Built with `--cfg ipc_crash_points`, a process obeys the environment variable `IPC_CRASH=name:n:signal`: when it passes the
+//! point of that name for the `n`-th time, it sends itself `KILL` or `STOP`. Kills at random times hit the few instructions
+//! between two steps once in a hundred times at best; a point hits them every time.
+//!
+//! Other crates of the family mark their places with `ipc_core::crash_point!("name")` and enter the names in `POINTS`.
+
+/// Kills or stops the process here, if `IPC_CRASH` says so; nothing in ordinary builds.
+#[doc(hidden)]
+#[macro_export]
+#[cfg(ipc_crash_points)]
+macro_rules! crash_point {
+    ($name:literal) => {{
+        const _: () = assert!($crate::crash::is_known($name), "enter the name in POINTS of ipc-core/src/crash.rs");
+        $crate::crash::pass($name)
+    }};
+}
+
+/// Kills or stops the process here, if `IPC_CRASH` says so; nothing in ordinary builds.
+#[doc(hidden)]
+#[macro_export]
+#[cfg(not(ipc_crash_points))]
+macro_rules! crash_point {
+    ($name:literal) => {
+        ()
+    };
+}
+
+#[cfg(ipc_crash_points)]
+pub use active::{POINTS, is_known, pass};
+
+#[cfg(ipc_crash_points)]
+mod active {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use nix::sys::signal::{Signal, raise};
+
+    /// Every point there is. The campaigns of the tests fail if they cannot hit one of them.
+    pub const POINTS: &[&str] = &[
+        // The parent, while it spawns.
+        "spawn.encoded",
+        "spawn.started",
+        "spawn.watched",
+        "spawn.handed-over",
+        // The child, from its first moment to its last.
+        "child.begun",
+        "child.before-setup",
+        "child.after-setup",
+        "child.before-arguments",
+        "child.after-arguments",
+        "child.before-report",
+        "child.after-report",
+        // The parent, at the end of a child.
+        "join.waiting",
+        "join.ended",
+        "join.reported",
+        "reap.reaped",
+        "reap.detached",
+        // A message on its way out.
+        "send.encoded",
+        "send.part",
+        "send.packet",
+        "send.written",
+        // A message on its way in.
+        "recv.bytes",
+        "recv.descriptors",
+        "recv.taken",
+        // An end of a connection that changes its process.
+        "end.encoded",
+        "end.sent",
+        "end.received",
+    ];
+
+    /// What this process is to do, and how often it has passed the point.
+    struct Plan {
+        point: String,
+        pass: u64,
+        signal: Signal,
+        passed: AtomicU64,
+    }
+
+    /// Read once, as the environment may change.
+    static PLAN: OnceLock<Option<Plan>> = OnceLock::new();
+
+    /// Called by `crash_point!`.
+    pub fn pass(name: &str) {
+        let Some(plan) = PLAN.get_or_init(|| parse(&std::env::var("IPC_CRASH").ok()?)) else { return };
+        if plan.point == name && plan.passed.fetch_add(1, Ordering::Relaxed) + 1 == plan.pass {
+            let _ = raise(plan.signal); // both signals are for the whole process, and neither can be refused
+        }
+    }
+
+    fn parse(text: &str) -> Option<Plan> {
+        let mut parts = text.split(':');
+        let (point, pass, signal) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
+        let signal = match signal {
+            "KILL" => Signal::SIGKILL,
+            "STOP" => Signal::SIGSTOP,
+            _ => return None,
+        };
+        Some(Plan { point: point.into(), pass, signal, passed: AtomicU64::new(0) })
+    }
+
+    /// Whether the name stands in the table; for the compiler.
+    pub const fn is_known(name: &str) -> bool {
+        let mut i = 0;
+        while i < POINTS.len() {
+            if same(POINTS[i].as_bytes(), name.as_bytes()) {
+                return true;
+            }
+            i += 1;
+        }
+        false
+    }
+
+    const fn same(a: &[u8], b: &[u8]) -> bool {
+        let mut i = 0;
+        while i < a.len() && i < b.len() && a[i] == b[i] {
+            i += 1;
+        }
+        i == a.len() && i == b.len()
+    }
+}
