@@ -8,6 +8,7 @@ mod msrv;
 mod outcome;
 mod probe;
 mod progress;
+mod python;
 mod steps;
 mod table;
 

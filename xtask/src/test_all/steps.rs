@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::outcome::{Outcome, Tally};
-use super::{counts, examples, models, msrv, probe};
+use super::{counts, examples, models, msrv, probe, python};
 use crate::process::{self, Finished, Streams};
 use crate::workspace::Workspace;
 
@@ -31,6 +31,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "tests", about: "all tests, by nextest where it is installed", run: tests },
     Step { name: "models", about: "loom's models hold, and those of mistakes fail", run: models::run },
     Step { name: "doctests", about: "the examples in the documentation", run: doctests },
+    Step { name: "python", about: "every CPython of this machine at the other end of a pipe", run: python::run },
     Step { name: "examples", about: "the programs in examples/ print what they should", run: examples::run },
     Step {
         name: "stripped",
