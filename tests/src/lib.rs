@@ -1,6 +1,7 @@
 //! What the cross-process tests stand on: each runs in a process of its own, within a deadline, and leaves nothing.
 #![deny(unsafe_code)] // allowed again in raw.rs
 
+pub mod campaign;
 pub mod raw;
 
 use std::collections::BTreeMap;

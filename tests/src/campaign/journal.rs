@@ -1,0 +1,126 @@
+//! What the workers note, in memory that survives them.
+
+use std::os::fd::AsFd;
+
+use ipc_core::Handle;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::uio::{pread, pwrite};
+use serde::{Deserialize, Serialize};
+
+use super::message::Flaw;
+
+/// Numbers in memory of the campaign's that workers write with `pwrite`: a worker that is killed has written a number or has
+/// not, and what it has written is there.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Journal(Handle);
+
+/// One worker's page of the journal: how many messages it has begun, finished and got, by the order in which it does so.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Lane {
+    journal: Journal,
+    number: u64,
+}
+
+/// How many lanes there are.
+const LANES: u64 = 4;
+const FIELDS: u64 = 4;
+const ATTEMPTED: u64 = 0;
+const ACKNOWLEDGED: u64 = 1;
+const RECEIVED: u64 = 2;
+const FLAW: u64 = 3;
+
+impl Journal {
+    /// Memory for numbers that are all 0.
+    ///
+    /// # Panics
+    /// The system refuses memory.
+    pub fn create() -> Journal {
+        let fd = memfd_create("campaign", MFdFlags::MFD_CLOEXEC).expect("memory for the journal");
+        Journal(Handle::from(fd))
+    }
+
+    /// Another handle of the same memory, for another process.
+    ///
+    /// # Panics
+    /// The limit of open files is reached.
+    pub fn share(&self) -> Journal {
+        Journal(self.0.try_clone().expect("a descriptor"))
+    }
+
+    /// The number at a place.
+    pub fn get(&self, place: u64) -> u64 {
+        let mut bytes = [0; 8];
+        let _ = pread(self.0.as_fd(), &mut bytes, place as i64 * 8); // what was never written is 0
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Notes a number.
+    ///
+    /// # Panics
+    /// The system refuses memory.
+    pub fn set(&self, place: u64, value: u64) {
+        let written = pwrite(self.0.as_fd(), &value.to_le_bytes(), place as i64 * 8);
+        assert_eq!(written, Ok(8), "the journal can be written");
+    }
+
+    /// A worker's page, to be passed to it.
+    ///
+    /// # Panics
+    /// There are four.
+    pub fn lane(&self, number: u64) -> Lane {
+        assert!(number < LANES);
+        Lane { journal: self.share(), number }
+    }
+
+    /// All numbers to 0.
+    pub(super) fn clear(&self) {
+        (0..LANES * FIELDS).for_each(|place| self.set(place, 0));
+    }
+}
+
+impl Lane {
+    /// The worker is about to send the messages up to number `n` (not including it).
+    pub fn attempt(&self, n: u64) {
+        self.put(ATTEMPTED, n);
+    }
+
+    /// The calls that sent the messages up to `n` have returned without an error.
+    pub fn acknowledge(&self, n: u64) {
+        self.put(ACKNOWLEDGED, n);
+    }
+
+    /// The worker has got the messages up to `n`.
+    pub fn receive(&self, n: u64) {
+        self.put(RECEIVED, n);
+    }
+
+    /// The worker has got something that is wrong.
+    pub fn complain(&self, flaw: Flaw) {
+        self.put(FLAW, 1 + flaw as u64);
+    }
+
+    /// See [`attempt`](Lane::attempt).
+    pub fn attempted(&self) -> u64 {
+        self.journal.get(self.number * FIELDS + ATTEMPTED)
+    }
+
+    /// See [`acknowledge`](Lane::acknowledge).
+    pub fn acknowledged(&self) -> u64 {
+        self.journal.get(self.number * FIELDS + ACKNOWLEDGED)
+    }
+
+    /// See [`receive`](Lane::receive).
+    pub fn received(&self) -> u64 {
+        self.journal.get(self.number * FIELDS + RECEIVED)
+    }
+
+    /// See [`complain`](Lane::complain).
+    pub fn flaw(&self) -> Option<Flaw> {
+        let number = self.journal.get(self.number * FIELDS + FLAW).checked_sub(1)?;
+        Flaw::ALL.into_iter().find(|flaw| *flaw as u64 == number)
+    }
+
+    fn put(&self, field: u64, value: u64) {
+        self.journal.set(self.number * FIELDS + field, value);
+    }
+}
