@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn only_takes_names_with_commas_and_repeats() {
-        let Ok(Command::TestAll(args)) = parsed("test-all --only fmt,docs --only=msrv") else { panic!("not accepted") };
+        let line = "test-all --only fmt,docs --only=msrv --soak";
+        let Ok(Command::TestAll(args)) = parsed(line) else { panic!("not accepted") };
         assert_eq!(args.only, ["fmt", "docs", "msrv"]);
     }
 

@@ -3,6 +3,7 @@
 mod counts;
 mod examples;
 mod expected;
+mod kills;
 mod models;
 mod msrv;
 mod outcome;
@@ -24,6 +25,8 @@ use crate::{Command, process};
 
 /// A step that takes longer hangs, as far as the one who waits for it can tell.
 const STEP_LIMIT: Duration = Duration::from_secs(10 * 60);
+/// The same with `--soak`.
+const SOAK_LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Args {
@@ -31,6 +34,8 @@ pub(crate) struct Args {
     pub(crate) only: Vec<String>,
     /// Name the steps instead of running them.
     pub(crate) list: bool,
+    /// Long campaigns instead of the short ones.
+    pub(crate) soak: bool,
 }
 
 /// A step that is over, or could not be run.
@@ -46,6 +51,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help(help())),
             Long("list") => args.list = true,
+            Long("soak") => args.soak = true,
             Long("only") => {
                 for name in parser.value()?.string()?.split(',').map(str::trim) {
                     if !STEPS.iter().any(|step| step.name == name) {
@@ -75,7 +81,8 @@ pub(crate) fn run(args: &Args) -> Result<bool, String> {
     for step in chosen {
         progress.start(step.name);
         let begin = Instant::now();
-        let outcome = (step.run)(&Job { workspace: &workspace, deadline: begin + STEP_LIMIT });
+        let limit = if args.soak { SOAK_LIMIT } else { STEP_LIMIT };
+        let outcome = (step.run)(&Job { workspace: &workspace, deadline: begin + limit, soak: args.soak });
         let row = Row { name: step.name, outcome, time: begin.elapsed() };
         progress.finish(&row);
         rows.push(row);
@@ -100,6 +107,8 @@ Usage: cargo xtask test-all [OPTIONS]
 Options:
       --only NAME[,NAME]  Run these steps only
       --list              Name the steps and run nothing
+      --soak              Run the long campaigns instead of the short ones:
+                          50,000 kills, which takes about half an hour
   -h, --help              Print this text
 
 Steps:

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::outcome::{Outcome, Tally};
-use super::{counts, examples, models, msrv, probe, python};
+use super::{counts, examples, kills, models, msrv, probe, python};
 use crate::process::{self, Finished, Streams};
 use crate::workspace::Workspace;
 
@@ -19,6 +19,8 @@ pub(super) struct Step {
 pub(super) struct Job<'a> {
     pub(super) workspace: &'a Workspace,
     pub(super) deadline: Instant,
+    /// Long campaigns are wanted.
+    pub(super) soak: bool,
 }
 
 /// Cheap and telling steps first: who waits for the table wants to see their failures early.
@@ -39,6 +41,11 @@ pub(super) const STEPS: &[Step] = &[
         run: |job| probe::run(job, "stripped"),
     },
     Step { name: "abort", about: "the same when panics abort", run: |job| probe::run(job, "abort") },
+    Step {
+        name: "kills",
+        about: "2,000 workers are killed, and the others go on (50,000 with --soak)",
+        run: kills::run,
+    },
 ];
 
 impl Job<'_> {
