@@ -51,8 +51,8 @@ fn closed_standard() -> Result<(), Box<dyn Error>> {
     }
     let child = Process::spawn(
         |n: i32| {
-            let open = (0..3).filter(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).is_ok());
-            (open.map(|fd| fd.to_string()).collect::<Vec<_>>().join(" "), n)
+            let name = |fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap_or_default();
+            ([0, 1, 2].map(|fd| name(fd).display().to_string()).join(" "), n)
         },
         7,
     )?;

@@ -126,7 +126,7 @@ fn tempfile_with(text: &str) -> std::fs::File {
 
 #[test]
 fn missing_standard_descriptors_are_opened() {
-    assert_eq!(peer(&["closed-standard"], |_| {}), "0 1 2 are open, 7");
+    assert_eq!(peer(&["closed-standard"], |_| {}), "/dev/null /dev/null /dev/null are open, 7");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -21,7 +21,7 @@ use super::entry::{self, EntryOf, VARIABLE};
 use super::process::{Process, Shared};
 use super::running::Child;
 use crate::error::{Error, Result};
-use crate::{Connection, Deadline, Handle, Sender, crash_point};
+use crate::{Connection, Deadline, Handle, Sender, crash_point, sys};
 
 /// How a process is started. [`Process::spawn`] is `Builder::new().spawn`.
 ///
@@ -173,8 +173,8 @@ impl Builder {
     {
         entry::check().map_err(Error::CannotSpawn)?;
         let ticket = EntryOf::<F, A, R>::ticket(f);
-        let (ours, theirs) = UnixStream::pair().map_err(Error::io("create the connection to the child"))?;
-        let connection = Connection::<Setup, ()>::try_from(OwnedFd::from(ours))?;
+        let (ours, theirs) = socket_pair().map_err(Error::io("create the connection to the child"))?;
+        let connection = Connection::<Setup, ()>::try_from(ours)?;
         let (mut sender, mut receiver) = connection.into_halves();
         sender.set_max_message(i64::MAX as u64);
         receiver.set_max_message(i64::MAX as u64);
@@ -212,7 +212,7 @@ impl Builder {
         }
         // The connection goes as standard input: a descriptor that is made inheritable would leak into any process that
         // another thread starts at this moment. The true standard input follows over the connection.
-        command.stdin(OwnedFd::from(theirs)).stdout(self.stdout).stderr(self.stderr);
+        command.stdin(theirs).stdout(self.stdout).stderr(self.stderr);
         let mut process = command.spawn().map_err(Error::io("start the process"))?;
         drop(command); // and with it our copy of the child's end
         crash_point!("spawn.started");
@@ -249,6 +249,13 @@ impl Builder {
             parent: std::process::id(),
         }
     }
+}
+
+/// Two ends of a socket that are no standard descriptors, or the child would inherit one as such if this process has closed its own.
+fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let above = |fd: OwnedFd| if fd.as_raw_fd() > 2 { Ok(fd) } else { sys::duplicate_above_standard(fd.as_fd()) };
+    let (ours, theirs) = UnixStream::pair()?;
+    Ok((above(ours.into())?, above(theirs.into())?))
 }
 
 /// What `ps` is to show: the name that was given, else that of the program, which would be `exe`.
