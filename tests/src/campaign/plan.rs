@@ -16,7 +16,7 @@ use crate::state;
 pub(super) const VICTIM: &str = "victim";
 
 /// How long a victim may take to come to its crash point, or to its first message, before it is killed wherever it is.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(40);
 /// Between two looks at something that gives no event.
 const LOOK: Duration = Duration::from_micros(100);
 

@@ -117,7 +117,7 @@ fn supervise(scenario: &Scenario, board: &Board, order: Order) {
         if scenario.control.is_none() {
             for (flaw, text) in &round.flaws {
                 println!(
-                    "{}: {}: {text}\n  round {number} of seed {}, {}\n  again: campaign --scenario {} --seed {} --from {number}",
+                    "{}: {}: {text}\n  round {number} of seed {}, {}\n  again: campaign --scenario {} --kills 1 --seed {} --from {number}",
                     scenario.name,
                     flaw.name(),
                     order.seed,

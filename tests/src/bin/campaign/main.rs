@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use ipc_tests::campaign::{self, Flaw, Scenario};
 
-const WRITING: &[(&str, u64)] = &[("send.encoded", 300), ("send.part", 30), ("send.written", 100)];
+const WRITING: &[(&str, u64)] = &[("send.encoded", 300), ("send.part", 8), ("send.written", 100)];
 const READING: &[(&str, u64)] = &[("recv.bytes", 25), ("recv.taken", 300)];
 const HANDING: &[(&str, u64)] = &[
     ("send.packet", 3),
