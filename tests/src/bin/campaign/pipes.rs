@@ -1,10 +1,10 @@
 //! Streams of messages of which one end is killed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipc_core::{Builder, Bytes, Error, Process, Receiver, Sender, wait};
 use ipc_pipe::{duplex_with_codec, simplex_with_codec};
-use ipc_tests::campaign::{Checker, Contents, Flaw, Lane, Rng, Round};
+use ipc_tests::campaign::{Checker, Contents, Flaw, Lane, Rng, Round, STALL_LIMIT};
 use serde::{Deserialize, Serialize};
 
 pub(crate) type Output = Sender<Vec<u8>, Bytes>;
@@ -86,6 +86,7 @@ fn send(output: &mut Output, messages: &[Vec<u8>], rng: &mut Rng) -> Result<(), 
     }
     let message = &messages[0];
     let result = loop {
+        let begin = Instant::now();
         let result = match rng.below(5) {
             0 => output.send_bytes(message),
             1 => output.send_bytes_timeout(message, SHORT),
@@ -94,7 +95,9 @@ fn send(output: &mut Output, messages: &[Vec<u8>], rng: &mut Rng) -> Result<(), 
             _ => output.send(message),
         };
         match result {
-            Err(Error::Timeout | Error::WouldBlock) => {}
+            Err(Error::Timeout | Error::WouldBlock) => {
+                assert!(begin.elapsed() < STALL_LIMIT, "a time-out came too late")
+            }
             other => break other,
         }
     };
@@ -118,6 +121,7 @@ pub(crate) fn read(
 ) -> Result<Error, Flaw> {
     let mut buffer = Vec::new();
     loop {
+        let begin = Instant::now();
         let result = match rng.below(6) {
             0 => input.recv_bytes(),
             1 => input.recv_timeout(SHORT),
@@ -134,7 +138,9 @@ pub(crate) fn read(
         };
         match result {
             Ok(message) => checker.accept(&message)?,
-            Err(Error::Timeout | Error::WouldBlock) => {}
+            // Also while the other one is stopped in the middle of a message.
+            Err(Error::Timeout | Error::WouldBlock) if begin.elapsed() < STALL_LIMIT => {}
+            Err(Error::Timeout | Error::WouldBlock) => return Err(Flaw::Wrong),
             Err(error) => return Ok(error),
         }
         if let Some(lane) = lane {
