@@ -7,6 +7,7 @@ pub mod raw;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ipc_core::{Builder, JoinError};
@@ -16,7 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// How long the kernel and threads that are about to end may take to tidy up.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Runs `test` in a process of its own, with a deadline, and fails if it fails or leaves a child, descriptor or thread behind.
+/// Runs `test` in a process of its own, with a deadline, and fails if it fails or leaves a child, descriptor, thread or file behind.
 ///
 /// `cargo test` runs tests as threads of one process, where nothing that is left could be told apart.
 ///
@@ -72,6 +73,13 @@ impl Holdings {
         for (child, state) in children(pid) {
             add(format!("child {child} ({state})"));
         }
+        for folder in [Path::new("/dev/shm"), &std::env::temp_dir()] {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().contains(&prefix(pid)) {
+                    add(format!("file {}", entry.path().display()));
+                }
+            }
+        }
         Holdings(held)
     }
 
@@ -79,6 +87,17 @@ impl Holdings {
         let more = |(thing, n): &(String, usize)| *n > before.0.get(thing).copied().unwrap_or(0);
         self.0.into_iter().filter(more).map(|(thing, _)| thing).collect()
     }
+}
+
+/// A name for a file or segment that nobody else has. If it is still there in `/dev/shm` or the folder for temporary files when
+/// the test ends, [`isolated`] fails.
+pub fn unique_name() -> String {
+    static NAMES: AtomicU32 = AtomicU32::new(0);
+    format!("{}{}", prefix(std::process::id()), NAMES.fetch_add(1, Ordering::Relaxed))
+}
+
+fn prefix(pid: u32) -> String {
+    format!("ipc-test-{pid}-")
 }
 
 /// The children of a process, with their state (`R`, `S`, `T`, `Z`), zombies included.

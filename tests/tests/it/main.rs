@@ -3,5 +3,6 @@
 
 mod connection;
 mod daemon;
+mod harness;
 mod spawn;
 mod surroundings;
