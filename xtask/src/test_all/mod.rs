@@ -3,6 +3,7 @@
 mod counts;
 mod examples;
 mod expected;
+mod fuzz;
 mod kills;
 mod models;
 mod msrv;
@@ -108,7 +109,8 @@ Options:
       --only NAME[,NAME]  Run these steps only
       --list              Name the steps and run nothing
       --soak              Run the long campaigns instead of the short ones:
-                          50,000 kills, which takes about half an hour
+                          50,000 kills, which takes about half an hour, and
+                          half an hour of fuzzing for each of its targets
   -h, --help              Print this text
 
 Steps:

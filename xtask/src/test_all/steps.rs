@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::outcome::{Outcome, Tally};
-use super::{counts, examples, kills, models, msrv, probe, python};
+use super::{counts, examples, fuzz, kills, models, msrv, probe, python};
 use crate::process::{self, Finished, Streams};
 use crate::workspace::Workspace;
 
@@ -34,6 +34,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "models", about: "loom's models hold, and those of mistakes fail", run: models::run },
     Step { name: "doctests", about: "the examples in the documentation", run: doctests },
     Step { name: "python", about: "every CPython of this machine at the other end of a pipe", run: python::run },
+    Step { name: "fuzz", about: "arbitrary bytes do no harm (half an hour each with --soak)", run: fuzz::run },
     Step { name: "examples", about: "the programs in examples/ print what they should", run: examples::run },
     Step {
         name: "stripped",
