@@ -65,7 +65,9 @@ impl Plan {
         let trigger = match (round % 2, rng.below(3)) {
             (0, _) if !points.is_empty() => {
                 let (name, most) = points[(round / 2) as usize % points.len()];
-                Trigger::Point(name, 1 + rng.below(most))
+                // Early passes more often than late ones, which some victims never come to.
+                let bound = 1 + rng.below(most);
+                Trigger::Point(name, 1 + rng.below(bound))
             }
             (_, 0) => Trigger::Start(micros(rng, 4000)),
             _ => Trigger::Work(micros(rng, 2000)),
