@@ -54,7 +54,9 @@ where
     while let Some(left) = order.kills.checked_sub(board.kills()).filter(|left| *left > 0) {
         let arguments = (board.0.share(), index, Order { from, kills: left, ..order });
         board.begin(from);
-        let mut supervisor = Builder::new().name("supervisor").spawn(body(scenarios), arguments).expect("a process");
+        // No daemon: the thread that such a process has would be counted as left behind.
+        let builder = Builder::new().name("supervisor");
+        let mut supervisor = builder.spawn(body(scenarios), arguments).expect("a process");
         let mut since = (from, Instant::now());
         let problem = loop {
             match supervisor.join_timeout(limit / 10) {
@@ -63,7 +65,8 @@ where
                 Err(JoinError::Timeout) if since.1.elapsed() < limit => {}
                 Err(JoinError::Timeout) => {
                     if scenario.control.is_none() {
-                        println!("{}: no end of round {}\n{}", scenario.name, board.round(), stacks(supervisor.pid()));
+                        let (name, round, stacks) = (scenario.name, board.round(), stacks(supervisor.pid()));
+                        println!("{name}: no end of round {round}\n{stacks}  {}", again(scenario, order, round));
                     }
                     end_all(supervisor.pid());
                     let _ = supervisor.join();
@@ -82,6 +85,11 @@ where
         }
     }
     board
+}
+
+/// The command that repeats a round.
+fn again(scenario: &Scenario, order: Order, round: u64) -> String {
+    format!("again: campaign --scenario {} --kills 1 --seed {} --from {round}", scenario.name, order.seed)
 }
 
 /// Ends a process and its descendants, stopped ones too.
@@ -116,15 +124,9 @@ fn supervise(scenario: &Scenario, board: &Board, order: Order) {
         board.enter(&round);
         if scenario.control.is_none() {
             for (flaw, text) in &round.flaws {
-                println!(
-                    "{}: {}: {text}\n  round {number} of seed {}, {}\n  again: campaign --scenario {} --kills 1 --seed {} --from {number}",
-                    scenario.name,
-                    flaw.name(),
-                    order.seed,
-                    round.plan(),
-                    scenario.name,
-                    order.seed
-                );
+                let (name, seed, plan) = (scenario.name, order.seed, round.plan());
+                println!("{name}: {}: {text}\n  round {number} of seed {seed}, {plan}", flaw.name());
+                println!("  {}", again(scenario, order, number));
             }
         }
         drop(round);
