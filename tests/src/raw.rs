@@ -44,6 +44,28 @@ pub fn fork_idle(until: OwnedFd) -> u32 {
     }
 }
 
+/// Forks without exec, drops the value in the new process, which then ends, and gives it back in this one.
+pub fn drop_in_forked_copy<T>(value: T) -> T {
+    // SAFETY: the test's process has no other thread; what is dropped makes system calls only.
+    unsafe {
+        match libc::fork() {
+            -1 => panic!("cannot fork"),
+            0 => {
+                drop(value);
+                libc::_exit(0)
+            }
+            pid => assert_eq!(libc::waitpid(pid, std::ptr::null_mut(), 0), pid),
+        }
+    }
+    value
+}
+
+/// Sends a signal of any number to this process.
+pub fn raise(signal: i32) {
+    // SAFETY: no pointers.
+    unsafe { libc::raise(signal) };
+}
+
 /// Ignores SIGCHLD, so that the kernel reaps children and tells nobody how they ended.
 pub fn ignore_sigchld() {
     // SAFETY: no code is installed.

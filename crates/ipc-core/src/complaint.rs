@@ -11,15 +11,17 @@ thread_local! {
 
 /// Notes `text`, unless something was noted before: the first cause counts. Gives the text back for the format's own error.
 pub(crate) fn note(text: impl Into<String>) -> String {
-    TEXT.with_borrow_mut(|slot| slot.get_or_insert_with(|| text.into()).clone())
+    let text = text.into();
+    // Not where a thread is ending and its locals are gone; then the format's own error has to do.
+    TEXT.try_with(|slot| slot.borrow_mut().get_or_insert_with(|| text.clone()).clone()).unwrap_or(text)
 }
 
 /// What was noted since the last [`clear`].
 pub(crate) fn take() -> Option<String> {
-    TEXT.take()
+    TEXT.try_with(RefCell::take).ok().flatten()
 }
 
 /// Forgets what an earlier failure left.
 pub(crate) fn clear() {
-    TEXT.take();
+    take();
 }

@@ -107,6 +107,11 @@ impl<Tx: ?Sized, Rx, C> Connection<Tx, Rx, C> {
         self.receiver.set_max_message(bytes);
     }
 
+    /// See [`Receiver::set_max_handles`].
+    pub fn set_max_handles(&mut self, handles: usize) {
+        self.receiver.set_max_handles(handles);
+    }
+
     /// See [`Receiver::set_spin`].
     pub fn set_spin(&mut self, spin: Duration) {
         self.receiver.set_spin(spin);

@@ -50,6 +50,11 @@ impl Deadline {
         self.remaining() == Some(Duration::ZERO)
     }
 
+    /// Whether a time that was given has passed: as against [`NOW`](Self::NOW), which gives none.
+    pub(crate) fn is_over(self) -> bool {
+        matches!(self.0, Kind::At(at) if Instant::now() >= at)
+    }
+
     /// Whether this is [`NOW`](Self::NOW): the caller asked not to wait, as against having waited in vain.
     pub fn is_now(self) -> bool {
         self.0 == Kind::Now

@@ -76,6 +76,17 @@ pub(crate) fn header(len: usize) -> Header {
     Header { bytes, used }
 }
 
+/// What comes after the headers of one whole message.
+pub(crate) fn payload(mut frames: &[u8]) -> &[u8] {
+    while let Ok(Some((head, used))) = parse(frames) {
+        frames = &frames[used..];
+        if matches!(head, Head::Message(_)) {
+            break;
+        }
+    }
+    frames
+}
+
 /// The header that announces `n` handles, at most [`MAX_DESCRIPTORS`].
 pub(crate) fn handles_header(n: usize) -> [u8; HANDLES_HEADER] {
     debug_assert!((1..=MAX_DESCRIPTORS).contains(&n));

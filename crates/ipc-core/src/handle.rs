@@ -14,8 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::{complaint, crash_point};
 
-/// How many handles one message may carry: more than a process may have open by default, and a bound for a hostile peer.
-pub(crate) const MAX_HANDLES: usize = 1 << 16;
+/// How many handles a message may bring unless another limit is set: as many files as a process may have open by default.
+pub(crate) const MAX_HANDLES: usize = 1024;
 
 /// A descriptor that can be part of any serde value: as an argument or result of a process, or in a message over a local
 /// [`Connection`](crate::Connection).
@@ -110,15 +110,17 @@ thread_local! {
     /// What has been collected, if `TABLE` says `Used`. Apart from it, as most messages carry nothing and need not come here.
     static OUTGOING: RefCell<Collected> = const { RefCell::new(Collected { handles: Vec::new(), ends: Vec::new() }) };
     static TABLE: Cell<Table> = const { Cell::new(Table::Closed) };
+    /// What came with the message that is being decoded, if `ARRIVED` says `Used`.
     static INCOMING: RefCell<Option<Incoming>> = const { RefCell::new(None) };
+    static ARRIVED: Cell<Table> = const { Cell::new(Table::Closed) };
 }
 
-/// Whether handles can be collected just now.
+/// Whether handles can be collected, or claimed, just now.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Table {
-    /// Nothing is being encoded.
+    /// Nothing is being encoded, or decoded.
     Closed,
-    /// Nothing has been collected yet.
+    /// Nothing has been collected yet, or has come.
     Open,
     Used,
 }
@@ -216,19 +218,22 @@ impl Drop for OutgoingScope {
     }
 }
 
-/// The descriptors that came with the message that is being decoded.
+/// Descriptors, until they are taken.
 type Incoming = Vec<Option<OwnedFd>>;
 
 fn claim(index: u32) -> Result<OwnedFd, &'static str> {
-    INCOMING.with_borrow_mut(|table| match table {
-        None => Err("a handle can only be received over a connection, or as an argument or result of a process"),
-        Some(fds) => match fds.get_mut(index as usize) {
-            None => Err("the message names a handle that did not come with it"),
-            Some(slot) => slot
-                .take()
-                .ok_or("the message names a handle twice (handles do not work inside untagged or flattened types)"),
-        },
-    })
+    const MISSING: &str = "the message names a handle that did not come with it";
+    match ARRIVED.get() {
+        Table::Closed => {
+            Err("a handle can only be received over a connection, or as an argument or result of a process")
+        }
+        Table::Open => Err(MISSING),
+        Table::Used => INCOMING.with_borrow_mut(|table| {
+            let slot = table.as_mut().and_then(|fds| fds.get_mut(index as usize)).ok_or(MISSING)?;
+            slot.take()
+                .ok_or("the message names a handle twice (handles do not work inside untagged or flattened types)")
+        }),
+    }
 }
 
 /// Takes an end of a connection that was noted with [`collect_end`].
@@ -240,19 +245,31 @@ pub(crate) fn claim_end(index: u32) -> Result<Handle, String> {
 
 /// Runs `decode` with `fds` in the table; those that it does not take are closed.
 pub(crate) fn offering<R>(fds: Vec<OwnedFd>, decode: impl FnOnce() -> R) -> R {
-    let _scope = Scope { table: &INCOMING, outer: INCOMING.replace(Some(fds.into_iter().map(Some).collect())) };
+    let arrived = fds.into_iter().map(Some).collect();
+    let _scope = IncomingScope { state: ARRIVED.replace(Table::Used), outer: Some(INCOMING.replace(Some(arrived))) };
+    decode()
+}
+
+/// Runs `decode` for a message without handles: those of an outer message are out of its reach.
+#[inline]
+pub(crate) fn offering_none<R>(decode: impl FnOnce() -> R) -> R {
+    let _scope = IncomingScope { state: ARRIVED.replace(Table::Open), outer: None };
     decode()
 }
 
 /// As [`OutgoingScope`], for what arrives.
-struct Scope<T: 'static> {
-    table: &'static std::thread::LocalKey<RefCell<Option<T>>>,
-    outer: Option<T>,
+struct IncomingScope {
+    state: Table,
+    outer: Option<Option<Incoming>>,
 }
 
-impl<T> Drop for Scope<T> {
+impl Drop for IncomingScope {
+    #[inline]
     fn drop(&mut self) {
-        self.table.set(self.outer.take());
+        ARRIVED.set(self.state);
+        if let Some(outer) = self.outer.take() {
+            INCOMING.set(outer);
+        }
     }
 }
 

@@ -9,13 +9,20 @@ use crate::crash_point;
 use crate::endpoint::Arrival;
 use crate::error::{Error, Result};
 use crate::frame::{self, Head};
-use crate::handle::{Handle, MAX_HANDLES};
+use crate::handle::Handle;
 use crate::sys::{Descriptors, MAX_DESCRIPTORS};
 
 /// How much is read at once: many small messages in one system call. Longer messages are read into their own memory.
 pub(crate) const BUFFER: usize = 64 * 1024;
 /// How many packets of descriptors may have come before the messages they belong to. An honest sender needs one.
 const MAX_PACKETS: usize = 4;
+
+/// Descriptors, and how many bytes had arrived with those that they came with: their header is among these.
+#[derive(Debug)]
+struct Packet {
+    descriptors: Descriptors,
+    until: u64,
+}
 
 /// What has arrived and is not yet received.
 #[derive(Debug, Default)]
@@ -30,11 +37,13 @@ pub(crate) struct Inbox {
     pub(crate) long: Vec<u8>,
     pub(crate) filled: usize,
     /// Descriptors that have arrived, by the packet they came in.
-    packets: VecDeque<Descriptors>,
+    packets: VecDeque<Packet>,
     /// The descriptors of the next message.
     handles: Vec<OwnedFd>,
     /// How many descriptors the headers before the next message have announced.
     announced: usize,
+    /// How many bytes have arrived in all.
+    received: u64,
     /// Why the stream cannot be read any further.
     broken: Option<&'static str>,
 }
@@ -71,7 +80,8 @@ impl Inbox {
         let (header, rest) = self.bytes[self.start..self.end].split_first_chunk::<4>()?;
         let len = usize::try_from(i32::from_be_bytes(*header)).ok()?;
         let message = rest.get(..len)?;
-        if self.len.is_some() || self.announced > 0 || self.broken.is_some() || len as u64 > max {
+        let plain = self.len.is_none() && self.announced == 0 && self.packets.is_empty() && self.broken.is_none();
+        if !plain || len as u64 > max {
             return None;
         }
         self.start += 4 + len;
@@ -81,11 +91,15 @@ impl Inbox {
 
     /// Reads the headers that have arrived, up to that of a message, and returns its length; `None` if more bytes are needed.
     #[inline]
-    pub(crate) fn parse(&mut self) -> Result<Option<u64>> {
+    pub(crate) fn parse(&mut self, max_handles: usize) -> Result<Option<u64>> {
         if let Some(why) = self.broken {
             return Err(Error::Malformed(why));
         }
         while self.len.is_none() {
+            let here = self.received - self.arrived() as u64;
+            if self.packets.front().is_some_and(|packet| packet.until <= here) {
+                return Err(self.broken("descriptors that no header announced"));
+            }
             match frame::parse(&self.bytes[self.start..self.end]).map_err(|why| self.broken(why))? {
                 None => break,
                 Some((Head::Message(len), used)) => {
@@ -94,7 +108,7 @@ impl Inbox {
                 }
                 Some((Head::Handles(n), used)) => {
                     // The kernel delivers descriptors no later than the first byte they were sent with.
-                    match self.packets.pop_front() {
+                    match self.packets.pop_front().map(|packet| packet.descriptors) {
                         Some(packet) if packet.fds.len() == n || (packet.truncated && packet.fds.len() < n) => {
                             self.handles.extend(packet.fds);
                         }
@@ -103,7 +117,7 @@ impl Inbox {
                     }
                     self.start += used;
                     self.announced += n;
-                    if self.announced > MAX_HANDLES {
+                    if self.announced > max_handles {
                         return Err(self.broken("too many handles for one message"));
                     }
                 }
@@ -185,11 +199,12 @@ impl Inbox {
     /// Takes in the descriptors that a read brought, and recognises the end of the stream.
     #[inline]
     pub(crate) fn admit(&mut self, (n, descriptors): Arrival) -> Result<usize> {
-        if let Some(packet) = descriptors {
+        self.received += n as u64;
+        if let Some(descriptors) = descriptors {
             if self.packets.len() == MAX_PACKETS {
                 return Err(self.broken("descriptors without a message"));
             }
-            self.packets.push_back(packet);
+            self.packets.push_back(Packet { descriptors, until: self.received });
             crash_point!("recv.descriptors");
         }
         match n {
@@ -207,7 +222,7 @@ impl Inbox {
         self.filled = part.len();
     }
 
-    fn end_of_stream(&self) -> Error {
+    pub(crate) fn end_of_stream(&self) -> Error {
         let arrived = self.arrived() + self.filled;
         match self.len {
             Some(len) => Error::Truncated { missing: len - arrived as u64 },
@@ -216,8 +231,11 @@ impl Inbox {
         }
     }
 
-    /// Whether a message is complete, or an error certain, without another read.
-    pub(crate) fn is_ready(&self) -> bool {
+    /// Whether a message is complete, or an error certain, without another read; `max` is the longest that is received.
+    pub(crate) fn is_ready(&self, max: u64) -> bool {
+        if self.broken.is_some() {
+            return true;
+        }
         let Some(len) = self.len else {
             let mut rest = &self.bytes[self.start..self.end];
             loop {
@@ -225,16 +243,20 @@ impl Inbox {
                     Err(_) => return true,
                     Ok(None) => return false,
                     Ok(Some((Head::Handles(_), used))) => rest = &rest[used..],
-                    Ok(Some((Head::Message(len), used))) => return (rest.len() - used) as u64 >= len,
+                    Ok(Some((Head::Message(len), used))) => return len > max || (rest.len() - used) as u64 >= len,
                 }
             }
         };
-        (self.arrived() + self.filled) as u64 >= len
+        len > max || (self.arrived() + self.filled) as u64 >= len
     }
 
     /// Everything that is here, as the bytes and packets it came in.
     pub(crate) fn undo(&self) -> Result<(Vec<u8>, Vec<Vec<Handle>>)> {
-        let whole = self.handles.len() == self.announced && self.packets.iter().all(|packet| !packet.truncated);
+        if let Some(why) = self.broken {
+            return Err(Error::Malformed(why));
+        }
+        let packets = self.packets.iter().map(|packet| &packet.descriptors);
+        let whole = self.handles.len() == self.announced && packets.clone().all(|packet| !packet.truncated);
         if !whole {
             return Err(Error::HandlesLost { expected: self.announced, arrived: self.handles.len() });
         }
@@ -248,15 +270,18 @@ impl Inbox {
         bytes.extend_from_slice(&self.bytes[self.start..self.end]);
         let duplicate =
             |fds: &[OwnedFd]| fds.iter().map(|fd| fd.try_clone().map(Handle::from)).collect::<io::Result<_>>();
-        let packets = announced.chain(self.packets.iter().map(|packet| &packet.fds[..])).map(duplicate);
+        let packets = announced.chain(packets.map(|packet| &packet.fds[..])).map(duplicate);
         Ok((bytes, packets.collect::<io::Result<_>>().map_err(Error::io("duplicate a descriptor"))?))
     }
 
     /// The inbox that [`undo`](Inbox::undo) was called on, in the process it was sent to.
     pub(crate) fn redo(bytes: Vec<u8>, packets: Vec<Vec<Handle>>) -> Result<Inbox> {
         let fds = |packet: Vec<Handle>| packet.into_iter().map(Handle::into_fd).collect::<io::Result<_>>();
-        let packets = packets.into_iter().map(|packet| Ok(Descriptors { fds: fds(packet)?, truncated: false }));
+        let received = bytes.len() as u64;
+        let packets = packets.into_iter().map(|packet| {
+            Ok(Packet { descriptors: Descriptors { fds: fds(packet)?, truncated: false }, until: received })
+        });
         let packets = packets.collect::<io::Result<_>>().map_err(Error::io("duplicate a descriptor"))?;
-        Ok(Inbox { end: bytes.len(), bytes, packets, ..Inbox::default() })
+        Ok(Inbox { end: bytes.len(), bytes, packets, received, ..Inbox::default() })
     }
 }

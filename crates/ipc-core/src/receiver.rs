@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use crate::codec::{Decode, Postcard};
 use crate::endpoint::{Arrival, Endpoint};
 use crate::error::{Error, Result};
-use crate::handle::{self, Handle};
+use crate::handle::{self, Handle, MAX_HANDLES};
 use crate::inbox::{BUFFER, Inbox};
 use crate::wait::Waitable;
 use crate::{Deadline, MAX_MESSAGE, complaint};
@@ -32,9 +32,11 @@ pub struct Receiver<T, C = Postcard> {
     endpoint: Endpoint,
     inbox: Inbox,
     max_message: u64,
+    max_handles: usize,
     spin: Duration,
     moved: Arc<AtomicBool>,
-    split: bool,
+    /// As in the sender.
+    split: Option<u32>,
     types: PhantomData<fn(C) -> T>,
 }
 
@@ -44,15 +46,16 @@ impl<T, C> Receiver<T, C> {
             endpoint,
             inbox: Inbox::default(),
             max_message: MAX_MESSAGE,
+            max_handles: MAX_HANDLES,
             spin: Duration::ZERO,
             moved: Arc::default(),
-            split: false,
+            split: None,
             types: PhantomData,
         }
     }
 
     pub(crate) fn set_split(&mut self, split: bool) {
-        self.split = split;
+        self.split = split.then(std::process::id);
     }
 
     /// Lets go of the own descriptor for one that is known to be of the same socket.
@@ -68,6 +71,12 @@ impl<T, C> Receiver<T, C> {
     /// one stays where it is, and every call returns [`Error::TooLarge`] until the limit is raised.
     pub fn set_max_message(&mut self, bytes: u64) {
         self.max_message = bytes;
+    }
+
+    /// How many handles a message may bring; 1,024 unless set. They are open as soon as they arrive, so a peer that is not trusted
+    /// can use up this process's files (RLIMIT_NOFILE) up to this number. A message with more breaks the connection.
+    pub fn set_max_handles(&mut self, handles: usize) {
+        self.max_handles = handles;
     }
 
     /// How long a receiving call asks again and again before it sleeps; not at all unless set.
@@ -194,11 +203,12 @@ impl<T, C> Receiver<T, C> {
 
     /// The same end for messages of another type or codec; what matters is what the peer sends.
     pub fn retype<U, D>(mut self) -> Receiver<U, D> {
-        let split = std::mem::replace(&mut self.split, false);
+        let split = std::mem::take(&mut self.split);
         Receiver {
             endpoint: self.endpoint.share(),
             inbox: std::mem::take(&mut self.inbox),
             max_message: self.max_message,
+            max_handles: self.max_handles,
             spin: self.spin,
             moved: Arc::clone(&self.moved),
             split,
@@ -212,7 +222,7 @@ impl<T, C> Receiver<T, C> {
     /// [`Error::Unsuitable`] while messages lie in the buffer: they would be lost.
     pub fn into_fd(mut self) -> Result<OwnedFd> {
         self.check_idle()?;
-        self.split = false;
+        self.split = None;
         let endpoint = self.endpoint.share();
         drop(self);
         endpoint.into_fd()
@@ -239,7 +249,7 @@ impl<T, C> Receiver<T, C> {
     {
         self.check_moved()?;
         if let Some(message) = self.inbox.pop(self.max_message) {
-            return C::decode(message).map_err(Error::Decode);
+            return handle::offering_none(|| C::decode(message)).map_err(Error::Decode);
         }
         let len = self.arrive(deadline)?;
         let handles = self.inbox.take_handles();
@@ -247,7 +257,7 @@ impl<T, C> Receiver<T, C> {
         let message = self.inbox.take(len);
         let handles = handles?;
         let result = match handles.is_empty() {
-            true => C::decode(&message), // most messages carry none: no table, no allocation
+            true => handle::offering_none(|| C::decode(&message)), // most messages: no table, no allocation
             false => handle::offering(handles, || C::decode(&message)),
         };
         result.map_err(Error::Decode)
@@ -278,11 +288,14 @@ impl<T, C> Receiver<T, C> {
             let mut filled = self.inbox.take_long(buffer);
             while filled < len {
                 let read = read(&self.endpoint, &mut buffer[filled..], self.spin, deadline);
-                match read.and_then(|arrival| self.inbox.admit(arrival)) {
-                    Ok(n) => filled += n,
+                let read = read.and_then(|arrival| self.inbox.admit(arrival));
+                filled += read.as_ref().map_or(0, |n| *n);
+                match read.and_then(|_| check_time(filled < len, deadline)) {
+                    Ok(()) => {}
                     Err(error) => {
                         self.inbox.keep_long(&buffer[..filled]);
-                        return Err(error);
+                        // How much is missing can be said only now.
+                        return Err(if error.is_disconnected() { self.inbox.end_of_stream() } else { error });
                     }
                 }
             }
@@ -306,12 +319,14 @@ impl<T, C> Receiver<T, C> {
         if len <= BUFFER {
             while self.inbox.arrived() < len {
                 self.fill(deadline)?;
+                check_time(self.inbox.arrived() < len, deadline)?;
             }
         } else {
             self.inbox.spill(len);
             while self.inbox.filled < len {
                 let read = read(&self.endpoint, self.inbox.long_room(len), self.spin, deadline)?;
                 self.inbox.filled += self.inbox.admit(read)?;
+                check_time(self.inbox.filled < len, deadline)?;
             }
         }
         Ok(len)
@@ -321,7 +336,7 @@ impl<T, C> Receiver<T, C> {
     fn header(&mut self, deadline: Deadline) -> Result<usize> {
         self.check_moved()?;
         loop {
-            match self.inbox.parse()? {
+            match self.inbox.parse(self.max_handles)? {
                 None => self.fill(deadline)?,
                 Some(len) => {
                     return match usize::try_from(len) {
@@ -339,6 +354,11 @@ impl<T, C> Receiver<T, C> {
         self.inbox.end += self.inbox.admit(read)?;
         Ok(())
     }
+}
+
+/// Ends a wait in time also while the sender goes on and on, but does not get done.
+fn check_time(incomplete: bool, deadline: Deadline) -> Result<()> {
+    if incomplete && deadline.is_over() { Err(Error::Timeout) } else { Ok(()) }
 }
 
 /// Reads what has arrived, as soon as something has.
@@ -400,7 +420,7 @@ impl<'a, T, C: Decode<T>> IntoIterator for &'a mut Receiver<T, C> {
 
 impl<T, C> Waitable for Receiver<T, C> {
     fn is_ready_now(&self) -> bool {
-        self.inbox.is_ready()
+        self.moved.load(Ordering::Relaxed) || self.inbox.is_ready(self.max_message)
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {
@@ -410,7 +430,7 @@ impl<T, C> Waitable for Receiver<T, C> {
 
 impl<T, C> Drop for Receiver<T, C> {
     fn drop(&mut self) {
-        if self.split && !self.moved.load(Ordering::Relaxed) {
+        if self.split == Some(std::process::id()) && !self.moved.load(Ordering::Relaxed) {
             self.endpoint.shut_down(Shutdown::Read);
         }
     }
@@ -447,7 +467,7 @@ struct Wire {
     handle: u32,
     split: bool,
     max_message: u64,
-    spin: Duration,
+    max_handles: usize,
     /// What has arrived and is not yet received, with the handles in it.
     unread: Vec<u8>,
     packets: Vec<Vec<Handle>>,
@@ -458,9 +478,9 @@ impl<T, C> Serialize for Receiver<T, C> {
         let (unread, packets) = self.inbox.undo().map_err(|e| ser::Error::custom(complaint::note(e.to_string())))?;
         Wire {
             handle: handle::collect_end(&self.endpoint.handle, &self.moved).map_err(ser::Error::custom)?,
-            split: self.split,
+            split: self.split.is_some(),
             max_message: self.max_message,
-            spin: self.spin,
+            max_handles: self.max_handles,
             unread,
             packets,
         }
@@ -474,9 +494,10 @@ impl<'de, T, C> Deserialize<'de> for Receiver<T, C> {
         let note = |e: Error| de::Error::custom(complaint::note(e.to_string()));
         let handle = handle::claim_end(wire.handle).map_err(de::Error::custom)?;
         let mut receiver = Receiver::new(Endpoint::new(handle, false).map_err(note)?);
-        receiver.split = wire.split;
-        receiver.max_message = wire.max_message;
-        receiver.spin = wire.spin;
+        receiver.set_split(wire.split);
+        // Whoever sends an end may lower its limits, not raise them; and how to wait is for who waits to say.
+        receiver.max_message = wire.max_message.min(MAX_MESSAGE);
+        receiver.max_handles = wire.max_handles.min(MAX_HANDLES);
         receiver.inbox = Inbox::redo(wire.unread, wire.packets).map_err(note)?;
         Ok(receiver)
     }

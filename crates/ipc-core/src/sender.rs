@@ -17,12 +17,14 @@ use crate::codec::{CodecError, Encode, Postcard};
 use crate::endpoint::{Endpoint, Kind};
 use crate::error::{Error, Result};
 use crate::frame::{self, HANDLES_HEADER};
-use crate::handle::{self, Handle, MAX_HANDLES, Outgoing};
+use crate::handle::{self, Handle, Outgoing};
 use crate::sys::MAX_DESCRIPTORS;
 use crate::{Deadline, MAX_MESSAGE, complaint, crash_point};
 
 /// Messages are gathered up to this size before they are written, and larger ones are not copied.
 const BATCH: usize = 64 * 1024;
+/// How long to wait before descriptors are sent again that the kernel would not take.
+const RETRY: Duration = Duration::from_millis(5);
 /// A buffer that has grown beyond this is given back when it is empty.
 const KEEP: usize = 1024 * 1024;
 
@@ -40,8 +42,9 @@ pub struct Sender<T: ?Sized, C = Postcard> {
     max_message: u64,
     /// This end was sent to another process.
     moved: Arc<AtomicBool>,
-    /// The descriptor is shared with a receiver: closing it does not end the stream, so dropping this must.
-    split: bool,
+    /// The descriptor is shared with a receiver: closing it does not end the stream, so dropping this must. In the process of
+    /// this pid only: a copy that came about by a fork must not end the stream of the original.
+    split: Option<u32>,
     types: PhantomData<fn(&T, C)>,
 }
 
@@ -61,14 +64,14 @@ impl<T: ?Sized, C> Sender<T, C> {
             outbox: Outbox::default(),
             max_message: MAX_MESSAGE,
             moved: Arc::default(),
-            split: false,
+            split: None,
             types: PhantomData,
         }
     }
 
     /// Marks the descriptor as shared with the other half.
     pub(crate) fn set_split(&mut self, split: bool) {
-        self.split = split;
+        self.split = split.then(std::process::id);
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -87,7 +90,8 @@ impl<T: ?Sized, C> Sender<T, C> {
     ///
     /// # Errors
     /// [`Error::Disconnected`] when the receiver is gone; [`Error::Encode`], [`Error::TooLarge`], [`Error::NoHandles`] when
-    /// the message cannot be sent on this connection. On any error nothing of the message arrives as a message.
+    /// the message cannot be sent on this connection; [`Error::Unfinished`] when the system failed in the middle of it, and then
+    /// it arrives after all, with the next call. After any other error nothing of it arrives as a message.
     ///
     /// # References
     /// CPython `multiprocessing.connection.Connection.send`.
@@ -186,7 +190,7 @@ impl<T: ?Sized, C> Sender<T, C> {
 
     /// The same end for messages of another type or codec; what matters is what the peer expects.
     pub fn retype<U: ?Sized, D>(mut self) -> Sender<U, D> {
-        let split = std::mem::replace(&mut self.split, false); // dropping `self` must not end the stream
+        let split = std::mem::take(&mut self.split); // dropping `self` must not end the stream
         Sender {
             endpoint: self.endpoint.share(),
             outbox: std::mem::take(&mut self.outbox),
@@ -203,7 +207,7 @@ impl<T: ?Sized, C> Sender<T, C> {
     /// [`Error::Unsuitable`] while a message is unfinished: its rest would be lost.
     pub fn into_fd(mut self) -> Result<OwnedFd> {
         self.check_idle()?;
-        self.split = false;
+        self.split = None;
         let endpoint = self.endpoint.share();
         drop(self);
         endpoint.into_fd()
@@ -225,9 +229,12 @@ impl<T: ?Sized, C> Sender<T, C> {
     {
         self.flush_by(deadline)?;
         let outgoing = self.enqueue(message)?;
-        self.finish(deadline)?;
-        outgoing.sent();
-        Ok(())
+        let result = self.finish(deadline);
+        // Handles go with the first byte, so an unfinished message has taken its ends along.
+        if matches!(result, Ok(()) | Err(Error::Unfinished { .. })) {
+            outgoing.sent();
+        }
+        result
     }
 
     pub(crate) fn send_many_by<M: Borrow<T>>(
@@ -276,6 +283,11 @@ impl<T: ?Sized, C> Sender<T, C> {
                 Ok(n) => {
                     written += n;
                     part_written(total - written);
+                    if check_time(total - written, deadline).is_err() {
+                        let rest = remaining(parts, written);
+                        rest.iter().for_each(|part| self.outbox.bytes.extend_from_slice(part));
+                        return Err(Error::Unfinished { left: total - written });
+                    }
                 }
                 Err(error) if written == 0 || error.is_disconnected() => return Err(error),
                 Err(_) => {
@@ -293,6 +305,16 @@ impl<T: ?Sized, C> Sender<T, C> {
             return Err(Error::Moved);
         }
         if self.outbox.is_empty() { Ok(()) } else { self.drain(deadline) }
+    }
+
+    /// How many bytes are in the outbox.
+    pub(crate) fn staged(&self) -> usize {
+        self.outbox.bytes.len()
+    }
+
+    /// Takes everything back out of the outbox, of which nothing has been written.
+    pub(crate) fn retract(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.outbox).bytes
     }
 
     /// Encodes `message` behind what is in the outbox; the next flush writes it.
@@ -349,7 +371,9 @@ impl<T: ?Sized, C> Sender<T, C> {
             match write(&self.endpoint, &[IoSlice::new(bytes)], handles, deadline) {
                 Ok(n) => {
                     self.outbox.advance(n);
-                    part_written(self.outbox.bytes.len() - self.outbox.written);
+                    let left = self.outbox.bytes.len() - self.outbox.written;
+                    part_written(left);
+                    check_time(left, deadline)?;
                 }
                 Err(Error::Disconnected) => {
                     self.outbox.clear();
@@ -398,9 +422,6 @@ fn announce(kind: Kind, bytes: &mut Vec<u8>, start: usize, handles: &[Handle]) -
         Kind::Pipe => return Err(Error::NoHandles("a one-way pipe")),
         Kind::Network => return Err(Error::NoHandles("a network connection")),
     }
-    if handles.len() > MAX_HANDLES {
-        return Err(Error::Encode(CodecError::new(format!("a message carries at most {MAX_HANDLES} handles"))));
-    }
     let packets = handles.chunks(MAX_DESCRIPTORS);
     let headers: Vec<u8> = packets.clone().flat_map(|packet| frame::handles_header(packet.len())).collect();
     bytes.splice(start..start, headers);
@@ -418,6 +439,11 @@ fn write(endpoint: &Endpoint, parts: &[IoSlice<'_>], handles: &[Handle], deadlin
             Err(error) => match error.kind() {
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => return Err(Error::Disconnected),
                 io::ErrorKind::WouldBlock => {}
+                // Too many descriptors of this user are under way; there is no event for when some have arrived.
+                _ if error.raw_os_error() == Some(libc::ETOOMANYREFS) && !deadline.has_passed() => {
+                    std::thread::sleep(RETRY.min(deadline.remaining().unwrap_or(RETRY)));
+                    continue;
+                }
                 _ => return Err(Error::io("write to the connection")(error)),
             },
         }
@@ -428,6 +454,11 @@ fn write(endpoint: &Endpoint, parts: &[IoSlice<'_>], handles: &[Handle], deadlin
             return Err(Error::Timeout);
         }
     }
+}
+
+/// Ends a wait in time also while the receiver takes one bit after the other.
+fn check_time(left: usize, deadline: Deadline) -> Result<()> {
+    if left > 0 && deadline.is_over() { Err(Error::Timeout) } else { Ok(()) }
 }
 
 /// Some bytes have been written, `left` are still to be.
@@ -488,7 +519,7 @@ impl Outbox {
 
 impl<T: ?Sized, C> Drop for Sender<T, C> {
     fn drop(&mut self) {
-        if self.split && !self.moved.load(Ordering::Relaxed) {
+        if self.split == Some(std::process::id()) && !self.moved.load(Ordering::Relaxed) {
             self.endpoint.shut_down(Shutdown::Write);
         }
     }
@@ -536,7 +567,7 @@ impl<T: ?Sized, C> Serialize for Sender<T, C> {
         }
         Wire {
             handle: handle::collect_end(&self.endpoint.handle, &self.moved).map_err(ser::Error::custom)?,
-            split: self.split,
+            split: self.split.is_some(),
             max_message: self.max_message,
             unwritten: self.outbox.bytes[self.outbox.written..].to_vec(),
         }
@@ -550,8 +581,8 @@ impl<'de, T: ?Sized, C> Deserialize<'de> for Sender<T, C> {
         let handle = handle::claim_end(wire.handle).map_err(de::Error::custom)?;
         let endpoint = Endpoint::new(handle, true).map_err(|e| de::Error::custom(complaint::note(e.to_string())))?;
         let mut sender = Sender::new(endpoint);
-        sender.split = wire.split;
-        sender.max_message = wire.max_message;
+        sender.set_split(wire.split);
+        sender.max_message = wire.max_message.min(MAX_MESSAGE);
         sender.outbox.bytes = wire.unwritten;
         Ok(sender)
     }

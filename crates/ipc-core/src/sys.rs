@@ -14,6 +14,9 @@ struct ControlBuffer([u8; CONTROL_LEN]);
 // SAFETY: `CMSG_SPACE` only computes.
 const CONTROL_LEN: usize = unsafe { libc::CMSG_SPACE((MAX_DESCRIPTORS * size_of::<RawFd>()) as u32) } as usize;
 
+/// The control message of SO_PASSPIDFD (Linux 6.5), which libc does not name.
+const SCM_PIDFD: libc::c_int = 4;
+
 /// The descriptors that came with one `recvmsg`.
 #[derive(Debug)]
 pub(crate) struct Descriptors {
@@ -50,23 +53,28 @@ pub(crate) fn recv_with_descriptors(
         return Ok((received as usize, None)); // the common case
     }
     let mut fds = Vec::new();
+    let mut unwanted = Vec::new();
     // SAFETY: the kernel has filled in `msg_control` up to the `msg_controllen` that it stored, so the CMSG macros walk
     // initialised headers only; the data of an SCM_RIGHTS message is an array of descriptors that this process has just been
     // given and that nobody else in it knows.
     unsafe {
         let mut cursor = libc::CMSG_FIRSTHDR(&header);
         while !cursor.is_null() {
-            if (*cursor).cmsg_level == libc::SOL_SOCKET && (*cursor).cmsg_type == libc::SCM_RIGHTS {
+            let kind = (*cursor).cmsg_type;
+            // A pidfd comes where somebody has set SO_PASSPIDFD; it is nobody's but ours, so it has to be closed.
+            if (*cursor).cmsg_level == libc::SOL_SOCKET && (kind == libc::SCM_RIGHTS || kind == SCM_PIDFD) {
                 let bytes = (*cursor).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
                 let data = libc::CMSG_DATA(cursor).cast::<RawFd>();
                 for i in 0..bytes / size_of::<RawFd>() {
-                    fds.push(OwnedFd::from_raw_fd(data.add(i).read_unaligned()));
+                    let fd = OwnedFd::from_raw_fd(data.add(i).read_unaligned());
+                    if kind == SCM_PIDFD { unwanted.push(fd) } else { fds.push(fd) }
                 }
             }
             cursor = libc::CMSG_NXTHDR(&header, cursor);
         }
     }
-    Ok((received as usize, Some(Descriptors { fds, truncated })))
+    let nothing = fds.is_empty() && !truncated;
+    Ok((received as usize, (!nothing).then_some(Descriptors { fds, truncated })))
 }
 
 /// A descriptor of process `pid` that becomes readable when it ends (pidfd_open(2), Linux 5.3).
@@ -85,6 +93,33 @@ pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: libc::c_int) -> i
         libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
     };
     if rc < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Reaps a process that has ended: its exit code, or the signal that killed it and whether it dumped core. `None` while it runs.
+///
+/// nix is not used here: it refuses real-time signals, after it has reaped the process.
+pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Option<Exit>> {
+    // SAFETY: all-zero is a valid `siginfo_t`.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG;
+    // SAFETY: the descriptor is open, and `info` is written only during the call.
+    if unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, &mut info, flags) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `waitid` has filled in the fields of SIGCHLD, or left them zero.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    Ok(match (pid, info.si_code) {
+        (0, _) => None,
+        (_, libc::CLD_EXITED) => Some(Exit::Code(status)),
+        (_, code) => Some(Exit::Signal(status, code == libc::CLD_DUMPED)),
+    })
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Code(i32),
+    Signal(i32, bool),
 }
 
 /// Whether the program runs with more rights than its caller (set-user-ID and the like): then the environment is not trusted.

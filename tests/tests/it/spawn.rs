@@ -446,3 +446,111 @@ fn a_scope_waits_for_all_and_reports_who_failed() {
         assert_eq!(kept.unwrap().join().unwrap().len(), 1 << 20);
     });
 }
+
+#[test]
+fn a_long_result_does_not_keep_its_process_from_ending() {
+    isolated(|| {
+        // So one can wait for the end of any of several, and join that one.
+        let child = Process::spawn(|()| vec![7u8; 1 << 20], ()).unwrap();
+        assert_eq!(wait(&[&child], Duration::from_secs(20)).unwrap(), [0]);
+        assert_eq!(child.join().unwrap(), vec![7u8; 1 << 20]);
+
+        // With handles in it.
+        let child = Process::spawn(
+            |()| {
+                let file = |text: &str| {
+                    let mut file = tempfile::tempfile().unwrap();
+                    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+                    std::io::Seek::rewind(&mut file).unwrap();
+                    ipc_core::Handle::from(file)
+                };
+                (file("one"), "x".repeat(1 << 20), file("two"))
+            },
+            (),
+        )
+        .unwrap();
+        assert_eq!(wait(&[&child], Duration::from_secs(20)).unwrap(), [0]);
+        let (one, text, two) = child.join().unwrap();
+        let read =
+            |handle: ipc_core::Handle| std::io::read_to_string(std::fs::File::from(handle.into_fd().unwrap())).unwrap();
+        assert_eq!((read(one).as_str(), text.len(), read(two).as_str()), ("one", 1 << 20, "two"));
+    });
+}
+
+#[test]
+fn a_real_time_signal_is_told_as_any_other() {
+    isolated(|| {
+        let child = Process::spawn(
+            |()| -> () {
+                raw::raise(libc::SIGRTMIN());
+            },
+            (),
+        );
+        assert!(matches!(child.unwrap().join(), Err(JoinError::Killed { signal, .. }) if signal == libc::SIGRTMIN()));
+    });
+}
+
+#[test]
+fn a_thread_that_keeps_standard_output_locked_does_not_keep_the_process() {
+    isolated(|| {
+        let child = Process::spawn(
+            |()| {
+                let (locked, is_locked) = std::sync::mpsc::channel();
+                std::thread::spawn(move || {
+                    let _lock = std::io::stdout().lock();
+                    locked.send(()).unwrap();
+                    forever::<()>()
+                });
+                is_locked.recv().unwrap();
+                1
+            },
+            (),
+        );
+        assert_eq!(child.unwrap().join_timeout(Duration::from_secs(20)), Ok(1));
+    });
+}
+
+#[test]
+fn a_panic_where_standard_error_cannot_be_written_is_a_panic() {
+    isolated(|| {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let child = Builder::new().core_dumps(false).stderr(full).spawn(|()| -> () { panic!("why") }, ());
+        assert!(matches!(child.unwrap().join(), Err(JoinError::Panicked { message, .. }) if message == "why"));
+    });
+}
+
+#[test]
+fn while_a_scope_waits_a_process_can_be_tried() {
+    isolated(|| {
+        let (mut go, wait_for_it) = ipc_pipe::duplex::<(), ()>().unwrap();
+        let tried = scope(|scope| {
+            let mut child =
+                scope.spawn(|mut conn: ipc_pipe::Connection<(), ()>| conn.recv().is_ok(), wait_for_it).unwrap();
+            std::thread::spawn(move || {
+                let started = Instant::now();
+                while started.elapsed() < Duration::from_millis(100) {
+                    assert_eq!(child.try_join(), Err(JoinError::Timeout));
+                }
+                go.send(()).unwrap();
+                child.join()
+            })
+        });
+        assert_eq!(tried.unwrap().join().unwrap(), Ok(true));
+    });
+}
+
+#[test]
+fn a_forked_copy_takes_nothing_away() {
+    isolated(|| {
+        let (mut ours, theirs) = ipc_pipe::duplex::<(), ()>().unwrap();
+        let child = Process::spawn(|mut conn: ipc_pipe::Connection<(), ()>| conn.recv().map(|()| 42).unwrap(), theirs);
+        let child = child.unwrap();
+        let (near, mut far) = ipc_pipe::duplex::<u32, u32>().unwrap();
+        let (sender, _receiver) = near.split();
+        let (child, mut sender) = raw::drop_in_forked_copy((child, sender));
+        ours.send(()).unwrap();
+        assert_eq!(child.join(), Ok(42));
+        sender.send(1).unwrap();
+        assert_eq!(far.recv().unwrap(), 1);
+    });
+}

@@ -171,13 +171,12 @@ impl Builder {
         A: Serialize + DeserializeOwned,
         R: Serialize + DeserializeOwned,
     {
-        entry::check().map_err(Error::CannotSpawn)?;
+        entry::check()?;
         let ticket = EntryOf::<F, A, R>::ticket(f);
         let (ours, theirs) = socket_pair().map_err(Error::io("create the connection to the child"))?;
         let connection = Connection::<Setup, ()>::try_from(ours)?;
-        let (mut sender, mut receiver) = connection.into_halves();
+        let (mut sender, receiver) = connection.into_halves();
         sender.set_max_message(i64::MAX as u64);
-        receiver.set_max_message(i64::MAX as u64);
 
         let identity = self.identity();
         let setup = Setup {

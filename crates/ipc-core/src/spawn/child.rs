@@ -13,6 +13,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::report::{self, Report};
 use crate::{Connection, Error, Handle, Receiver, Sender, crash_point, sys};
 
 /// What a child is told first, before its arguments.
@@ -34,22 +35,6 @@ pub(crate) struct Identity {
     pub(crate) path: Vec<u32>,
     pub(crate) daemon: bool,
     pub(crate) parent: u32,
-}
-
-/// How the function ended, told by the child while it still can.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Report<R> {
-    /// It returned.
-    Done(R),
-    /// It panicked.
-    Panicked { message: String, location: Option<String> },
-    /// It was not called, or what it returned could not be sent.
-    Failed(String),
-}
-
-impl<R> Report<R> {
-    /// The first byte of an encoded `Done`.
-    pub(crate) const DONE: u8 = 0;
 }
 
 /// The exit code of a process that panicked, as Rust's runtime has it.
@@ -86,8 +71,7 @@ impl Bootstrap {
         sys::ignore_broken_pipes();
         let socket = sys::duplicate_above_standard(std::io::stdin().as_fd()).ok()?;
         let connection: Connection<Report<()>, Setup> = Connection::try_from(socket).ok()?;
-        let (mut sender, mut receiver) = connection.into_halves();
-        sender.set_max_message(i64::MAX as u64);
+        let (sender, mut receiver) = connection.into_halves();
         receiver.set_max_message(i64::MAX as u64);
         crash_point!("child.before-setup");
         let setup = receiver.recv().ok()?;
@@ -137,7 +121,8 @@ impl Bootstrap {
 /// the *thread* ends that spawned us.
 fn end_with_parent(mut receiver: Receiver<()>) {
     let watch = move || {
-        while !matches!(receiver.recv(), Err(error) if error.is_disconnected()) {}
+        // Nothing comes but the end. Any error ends us as well: a daemon that cannot watch its parent must not outlive it.
+        while receiver.recv().is_ok() {}
         sys::exit_now(PANICKED)
     };
     if std::thread::Builder::new().name("ipc-watch-parent".into()).spawn(watch).is_err() {
@@ -147,12 +132,11 @@ fn end_with_parent(mut receiver: Receiver<()>) {
 
 /// Sends the report and ends the process, destructors of statics, `atexit` handlers and all.
 fn finish<R: Serialize>(report: Report<R>, code: i32) -> ! {
-    // First, so that everything is there to read when the parent knows.
-    let _ = std::io::stdout().flush();
+    // Standard output is flushed by `exit`, which gives up if another thread keeps it locked.
     crash_point!("child.before-report");
     if let Some(sender) = lock().take() {
         let mut sender: Sender<Report<R>> = sender.retype();
-        match panic::catch_unwind(AssertUnwindSafe(|| sender.send(&report))) {
+        match panic::catch_unwind(AssertUnwindSafe(|| report::send(&mut sender, &report))) {
             Ok(Ok(())) => {}
             // The parent has detached us or is gone: nobody wants to know.
             Ok(Err(Error::Disconnected)) => {}
@@ -184,7 +168,8 @@ fn panic_hook() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
         let name = IDENTITY.get().map_or("", |identity| &identity.name);
-        eprintln!("\nin process `{name}` ({}):", process::id());
+        // Not `eprintln`, which panics where standard error cannot be written.
+        let _ = writeln!(std::io::stderr(), "\nin process `{name}` ({}):", process::id());
         print(info);
         let message = message_of(info.payload());
         let location = info.location().map(ToString::to_string).unwrap_or_default();
@@ -193,7 +178,7 @@ fn panic_hook() {
             // that report stands.
             if let Some(mut sender) = REPORTER.try_lock().ok().and_then(|mut reporter| reporter.take()) {
                 let location = Some(location);
-                let _ = sender.send(Report::Panicked { message, location });
+                let _ = sender.send(Report::panicked(message, location));
             }
         } else {
             let _ = LAST_PANIC.try_with(|last| last.replace(Some((message, location))));
@@ -205,7 +190,7 @@ fn panicked<R>(payload: &(dyn std::any::Any + Send)) -> Report<R> {
     let message = message_of(payload);
     // A payload that was passed on from elsewhere may not be of this thread's last panic.
     let last = LAST_PANIC.take().filter(|(last, _)| *last == message);
-    Report::Panicked { message, location: last.map(|(_, location)| location) }
+    Report::panicked(message, last.map(|(_, location)| location))
 }
 
 fn message_of(payload: &(dyn std::any::Any + Send)) -> String {

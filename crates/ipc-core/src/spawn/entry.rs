@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::child::{self, Bootstrap};
 use super::image::Image;
+use crate::Error;
 
 /// Marks a process as a child that has a function to run. It names one copy of this crate (two versions may be linked into a
 /// program) by the place of its anchor.
@@ -124,14 +125,18 @@ fn hash(text: &str) -> u64 {
 }
 
 /// Whether spawned functions start in this program, and this copy of the crate is part of it.
-pub(crate) fn check() -> Result<(), &'static str> {
+pub(crate) fn check() -> crate::Result<()> {
     #[cfg(feature = "auto-init")]
     super::constructor::link();
     if crate::sys::is_secure_execution() {
-        return Err("the program runs with set-user-ID or the like, where a child must not trust its environment");
+        return Err(Error::CannotSpawn(
+            "the program runs with set-user-ID or the like, where a child must not trust its environment",
+        ));
     }
     if !READY.load(Ordering::Relaxed) {
-        return Err("`ipc_core::init()` has to be called first in `main`, as the feature `auto-init` is off");
+        return Err(Error::CannotSpawn(
+            "`ipc_core::init()` has to be called first in `main`, as the feature `auto-init` is off",
+        ));
     }
     super::image::check(&raw const ANCHOR as usize)
 }

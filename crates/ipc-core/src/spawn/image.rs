@@ -2,9 +2,12 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
+use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
+
+use crate::Error;
 
 /// The main program as the loader has mapped it.
 #[derive(Clone, Debug, Default)]
@@ -61,28 +64,33 @@ impl Image {
     }
 }
 
-/// Whether a program that is started from `/proc/self/exe` is this one and has `anchor`, a place in this crate, in it.
-pub(crate) fn check(anchor: usize) -> Result<(), &'static str> {
-    static RESULT: OnceLock<Result<(), &'static str>> = OnceLock::new();
-    *RESULT.get_or_init(|| {
-        if !Image::of_program().contains(anchor, 1) {
-            return Err("this code is a plug-in of another program, which cannot be started as a child of its own");
-        }
-        let exe =
-            std::fs::read_link("/proc/self/exe").map_err(|_| "/proc is not mounted, so the program cannot be found")?;
-        let maps =
-            std::fs::read("/proc/self/maps").map_err(|_| "/proc is not mounted, so the program cannot be found")?;
-        // The names are compared, not device and inode: on some file systems those of a mapping are not those of the file. The
-        // only character that is escaped there is the one that ends a line.
-        let exe: Vec<u8> = exe.as_os_str().as_bytes().iter().fold(Vec::new(), |mut name, byte| {
-            name.extend_from_slice(if *byte == b'\n' { b"\\012" } else { std::slice::from_ref(byte) });
-            name
-        });
-        match mapped_file(&maps, anchor) {
-            Some(file) if file == exe => Ok(()),
-            Some(_) => Err("the program was started through the dynamic loader, which would be started in its place"),
-            None => Err("the program's file cannot be found in /proc/self/maps"),
-        }
+/// Whether a program that is started from `/proc/self/exe` is this one and has `anchor`, a place in this crate, in it. That does
+/// not change; only if it cannot be found out now, as too many files are open, it is tried again the next time.
+pub(crate) fn check(anchor: usize) -> crate::Result<()> {
+    static VERDICT: OnceLock<Result<(), &'static str>> = OnceLock::new();
+    if let Some(verdict) = VERDICT.get() {
+        return verdict.map_err(Error::CannotSpawn);
+    }
+    let verdict = examine(anchor).map_err(Error::io("find this program in /proc"))?;
+    VERDICT.get_or_init(|| verdict).map_err(Error::CannotSpawn)
+}
+
+fn examine(anchor: usize) -> io::Result<Result<(), &'static str>> {
+    if !Image::of_program().contains(anchor, 1) {
+        return Ok(Err("this code is a plug-in of another program, which cannot be started as a child of its own"));
+    }
+    let exe = std::fs::read_link("/proc/self/exe")?;
+    let maps = std::fs::read("/proc/self/maps")?;
+    // The names are compared, not device and inode: on some file systems those of a mapping are not those of the file. The
+    // only character that is escaped there is the one that ends a line.
+    let exe: Vec<u8> = exe.as_os_str().as_bytes().iter().fold(Vec::new(), |mut name, byte| {
+        name.extend_from_slice(if *byte == b'\n' { b"\\012" } else { std::slice::from_ref(byte) });
+        name
+    });
+    Ok(match mapped_file(&maps, anchor) {
+        Some(file) if file == exe => Ok(()),
+        Some(_) => Err("the program was started through the dynamic loader, which would be started in its place"),
+        None => Err("the program's file cannot be found in /proc/self/maps"),
     })
 }
 
@@ -114,7 +122,7 @@ mod tests {
 
     #[test]
     fn this_program_is_itself_and_a_library_is_not() {
-        assert_eq!(check(mapped_file as *const () as usize), Ok(()));
+        assert!(check(mapped_file as *const () as usize).is_ok());
         let image = Image::of_program();
         assert!(image.is_code(mapped_file as *const () as usize));
         assert!(!image.contains(libc::getpid as *const () as usize, 1), "the C library is not part of the program");

@@ -14,6 +14,7 @@ mod handoff;
 mod image;
 mod process;
 mod reaper;
+mod report;
 mod running;
 mod scope;
 

@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::builder::Builder;
-use super::child::Report;
 use super::reaper::reap_later;
+use super::report::Report;
 use super::running::{Child, Ended, lock};
 use crate::error::Result;
 use crate::wait::{Waitable, wait};
@@ -84,7 +84,7 @@ impl<R> Process<R> {
         Process { shared, result: PhantomData }
     }
 
-    /// Waits until the process has ended, and returns what its function returned.
+    /// Waits until the process has ended, and returns what its function returned. A result has at most 1 GiB.
     ///
     /// # Errors
     /// [`JoinError`] says how it ended otherwise. The death of the process ends the wait at once.
@@ -127,9 +127,12 @@ impl<R> Process<R> {
         let (ended, link) = self.shared.finish(deadline)?;
         crash_point!("join.reported");
         match link.retype::<Report<R>, Postcard>().try_recv() {
-            Ok(Report::Done(result)) => Ok(result),
-            Ok(Report::Panicked { message, location }) => Err(JoinError::Panicked { message, location }),
-            Ok(Report::Failed(reason)) => Err(JoinError::Transfer(reason)),
+            Ok(report) => match report.gather().map_err(JoinError::Transfer)? {
+                Report::Done(result) => Ok(result),
+                Report::Panicked { message, location } => Err(JoinError::Panicked { message, location }),
+                Report::Failed(reason) => Err(JoinError::Transfer(reason)),
+                Report::Spilled { .. } => Err(ended.into()), // it has been gathered
+            },
             // It said nothing, or not all: it was killed, or left by `std::process::exit`.
             Err(Error::WouldBlock | Error::Disconnected | Error::Truncated { .. }) => Err(ended.into()),
             Err(Error::Decode(cause)) => Err(JoinError::Transfer(format!("cannot decode the result: {cause}"))),
@@ -145,12 +148,14 @@ pub(super) struct Shared {
     /// The connection over which the report comes, until it has been received.
     link: Mutex<Option<Receiver<()>>>,
     /// A scope looks after the process, so its owner may let go of it.
-    pub(super) scoped: bool,
+    scoped: bool,
+    /// The process that started it.
+    owner: u32,
 }
 
 impl Shared {
     pub(super) fn new(child: Child, link: Receiver<()>, scoped: bool) -> Shared {
-        Shared { child, link: Mutex::new(Some(link)), scoped }
+        Shared { child, link: Mutex::new(Some(link)), scoped, owner: std::process::id() }
     }
 
     /// Waits until the process has ended and what it reported, if anything, is in the connection's buffer; takes that out.
@@ -162,17 +167,21 @@ impl Shared {
 
     /// Waits until the process has ended, and says how if nobody has asked. What it reported can still be asked for.
     pub(super) fn outcome(&self) -> Result<(), JoinError> {
+        // Without the lock: somebody may try to join it meanwhile, and must not have to wait for it.
+        let failed = |error: std::io::Error| JoinError::Transfer(format!("cannot wait for the process: {error}"));
+        self.child.wait(Deadline::NEVER).map_err(failed)?;
         let mut guard = lock(&self.link);
         let Some(link) = guard.as_mut() else { return Ok(()) };
         let ended = wait_for_end(&self.child, link, Deadline::NEVER)?;
         // Of a result, only that there is one matters; its type is not known here, but that of the other reports is.
-        match link.peek().map(|report| (report.first(), Postcard::decode(report))) {
-            Some((Some(&Report::<()>::DONE), _)) => Ok(()),
-            Some((_, Ok(Report::<()>::Panicked { message, location }))) => {
-                Err(JoinError::Panicked { message, location })
-            }
-            Some((_, Ok(Report::<()>::Failed(reason)))) => Err(JoinError::Transfer(reason)),
-            _ => Err(ended.into()),
+        match link.peek() {
+            Some(report) if Report::<()>::is_done(report) => Ok(()),
+            Some(report) => match Postcard::decode(report) {
+                Ok(Report::<()>::Panicked { message, location }) => Err(JoinError::Panicked { message, location }),
+                Ok(Report::<()>::Failed(reason)) => Err(JoinError::Transfer(reason)),
+                _ => Err(ended.into()),
+            },
+            None => Err(ended.into()),
         }
     }
 
@@ -187,8 +196,8 @@ impl Shared {
 }
 
 fn wait_for_end(child: &Child, link: &mut Receiver<()>, deadline: Deadline) -> Result<Ended, JoinError> {
-    // Both are watched. A long report does not fit into the socket and must be received while the process still runs; and if
-    // the process is killed while another one holds its end of the socket, because it forked, only the sentinel tells.
+    // Both are watched. The report is received while the process still runs; and if the process is killed while another one
+    // holds its end of the socket, because it forked, only the sentinel tells.
     let failed = |error: Error| JoinError::Transfer(format!("cannot wait for the process: {error}"));
     let mut complete = false;
     loop {
@@ -217,7 +226,8 @@ impl<R> Deref for Process<R> {
 
 impl<R> Drop for Process<R> {
     fn drop(&mut self) {
-        if !self.shared.scoped {
+        // A copy that came about by a fork must not take the result away from the original.
+        if !self.shared.scoped && self.shared.owner == std::process::id() {
             self.shared.detach();
         }
     }

@@ -6,11 +6,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use super::child::Identity;
+use crate::sys::Exit;
 use crate::wait::Waitable;
 use crate::{Deadline, crash_point, endpoint, sys};
 
@@ -145,20 +144,17 @@ impl Waitable for Child {
 }
 
 fn reap(pidfd: BorrowedFd<'_>) -> Option<Ended> {
-    loop {
-        return match waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
-            Ok(WaitStatus::Exited(_, code)) => Some(Ended::Status(ExitStatus::from_raw((code & 0xff) << 8))),
-            Ok(WaitStatus::Signaled(_, signal, core)) => {
-                Some(Ended::Status(ExitStatus::from_raw(signal as i32 | if core { 0x80 } else { 0 })))
-            }
-            Ok(_) => None,
-            Err(Errno::EINTR) => continue,
-            // Not our child any more. The descriptor knows whether it has ended.
-            Err(_) => {
-                let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
-                matches!(endpoint::poll(&mut fds, Deadline::NOW), Ok(1..)).then_some(Ended::Unknown)
-            }
-        };
+    match sys::reap(pidfd) {
+        Ok(None) => None,
+        Ok(Some(Exit::Code(code))) => Some(Ended::Status(ExitStatus::from_raw((code & 0xff) << 8))),
+        Ok(Some(Exit::Signal(signal, core))) => {
+            Some(Ended::Status(ExitStatus::from_raw(signal | if core { 0x80 } else { 0 })))
+        }
+        // Not our child any more. The descriptor knows whether it has ended.
+        Err(_) => {
+            let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+            matches!(endpoint::poll(&mut fds, Deadline::NOW), Ok(1..)).then_some(Ended::Unknown)
+        }
     }
 }
 

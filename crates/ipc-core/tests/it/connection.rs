@@ -512,6 +512,55 @@ fn threads_on_both_halves_do_not_disturb_each_other() {
     });
 }
 
+#[test]
+fn a_sender_that_goes_on_and_on_does_not_stretch_the_time_out() {
+    let (mut a, mut wire) = raw::<Vec<u8>, Vec<u8>>();
+    wire.write_all(&(1i32 << 30).to_be_bytes()).unwrap();
+    let go_on = std::thread::spawn(move || while wire.write_all(&[0; 100]).is_ok() {});
+    let started = Instant::now();
+    assert!(matches!(a.recv_timeout(SHORT), Err(Error::Timeout)));
+    assert!(matches!(a.recv_bytes_into_timeout(&mut vec![0; 1 << 30], SHORT), Err(Error::Timeout)));
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    drop(a);
+    go_on.join().unwrap();
+}
+
+#[test]
+fn wait_does_not_sleep_when_an_error_is_certain() {
+    let (mut a, mut wire) = raw::<(), Vec<u8>>();
+    a.set_max_message(10);
+    wire.write_all(b"\0\0\0\x63x").unwrap();
+    assert!(matches!(a.try_recv(), Err(Error::TooLarge { .. })));
+    assert_eq!(wait(&[&a], SHORT).unwrap(), [0]);
+}
+
+#[test]
+fn a_thread_that_is_ending_can_still_send() {
+    struct Goodbye(Sender<u32>);
+    impl Drop for Goodbye {
+        fn drop(&mut self) {
+            self.0.send(2).unwrap();
+        }
+    }
+    thread_local! {
+        static GOODBYE: std::cell::RefCell<Option<Goodbye>> = const { std::cell::RefCell::new(None) };
+    }
+    let (mut sender, mut receiver) = pipe::<u32>();
+    std::thread::spawn(move || {
+        // First the destructor of this one is registered, then that of what sending uses.
+        GOODBYE.with_borrow_mut(|goodbye| {
+            let mut other = pipe::<u32>();
+            sender.send(1).unwrap();
+            other.0.send_bytes(&[0x80]).unwrap();
+            assert!(other.1.recv().is_err());
+            *goodbye = Some(Goodbye(sender));
+        });
+    })
+    .join()
+    .unwrap();
+    assert_eq!((receiver.recv().unwrap(), receiver.recv().unwrap()), (1, 2));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

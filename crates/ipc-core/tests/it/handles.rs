@@ -350,3 +350,92 @@ fn a_handle_can_be_sought_and_read_as_the_file_it_is() {
     file.read_exact(&mut magic).unwrap();
     assert_eq!(&magic, b"ELF");
 }
+
+#[test]
+fn ends_in_an_unfinished_message_are_the_receivers_already() {
+    // By value: the half that is dropped here must not end its direction.
+    let (mut a, mut b) = pair::<(Sender<u32>, Vec<u8>), ()>();
+    let (near, mut far) = pair::<u32, u32>();
+    let (sender, _receiver) = near.split();
+    assert!(matches!(a.try_send((sender, vec![0; 1 << 20])), Err(Error::Unfinished { .. })));
+    let flush = std::thread::spawn(move || a.flush(Duration::MAX).unwrap());
+    let (mut sender, _) = b.recv().unwrap();
+    flush.join().unwrap();
+    sender.send(7).unwrap();
+    assert_eq!(far.recv().unwrap(), 7);
+
+    // By reference: what is left here must not be able to send as well.
+    let (mut a, _b) = pair::<(Connection<u32, u32>, Vec<u8>), ()>();
+    let (near, _far) = pair::<u32, u32>();
+    let mut message = (near, vec![0; 1 << 20]);
+    assert!(matches!(a.try_send(&message), Err(Error::Unfinished { .. })));
+    assert!(matches!(message.0.send(1), Err(Error::Moved)));
+}
+
+#[test]
+fn stray_descriptors_break_the_stream_and_are_never_taken_for_those_of_a_message() {
+    let (mut a, wire) = raw::<(), Option<Handle>>();
+    let null = self::handle();
+    let fds = [null.as_fd().as_raw_fd()];
+    sendmsg::<()>(
+        wire.as_raw_fd(),
+        &[IoSlice::new(b"\0\0\0\x01\0")],
+        &[ControlMessage::ScmRights(&fds)],
+        MsgFlags::empty(),
+        None,
+    )
+    .unwrap();
+    assert!(a.recv().unwrap().is_none(), "the message itself is in order");
+    let mut honest: Sender<Option<Handle>> = OwnedFd::from(wire).try_into().unwrap();
+    honest.send(Some(Handle::from(File::open("/dev/zero").unwrap()))).unwrap();
+    assert!(matches!(a.recv(), Err(Error::Malformed(_))));
+}
+
+#[test]
+fn more_handles_than_allowed_break_the_stream() {
+    let (mut a, mut b) = pair::<Vec<Handle>, ()>();
+    b.set_max_handles(2);
+    a.send(vec![self::handle(), self::handle()]).unwrap();
+    a.send(vec![self::handle(), self::handle(), self::handle()]).unwrap();
+    assert_eq!(b.recv().unwrap().len(), 2);
+    assert!(matches!(b.recv(), Err(Error::Malformed(_))));
+}
+
+#[test]
+fn credentials_that_a_socket_passes_are_no_handles() {
+    let (a, b) = UnixStream::pair().unwrap();
+    nix::sys::socket::setsockopt(&b, nix::sys::socket::sockopt::PassCred, &true).unwrap();
+    let mut a: Sender<u8> = OwnedFd::from(a).try_into().unwrap();
+    let mut b: Receiver<u8> = OwnedFd::from(b).try_into().unwrap();
+    for n in 0..20 {
+        a.send(n).unwrap();
+        assert_eq!(b.recv().unwrap(), n);
+    }
+}
+
+#[test]
+fn a_message_received_while_another_is_decoded_cannot_take_its_handles() {
+    thread_local! {
+        static OTHER: std::cell::RefCell<Option<Receiver<Handle>>> = const { std::cell::RefCell::new(None) };
+    }
+    #[derive(Debug)]
+    struct Asks(Handle);
+    impl Serialize for Asks {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.serialize(serializer)
+        }
+    }
+    impl<'de> Deserialize<'de> for Asks {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Asks, D::Error> {
+            let stolen = OTHER.take().map(|mut other| other.recv());
+            assert!(matches!(stolen, Some(Err(Error::Decode(_)))), "{stolen:?}");
+            Handle::deserialize(deserializer).map(Asks)
+        }
+    }
+    let (other, mut wire) = raw::<(), Handle>();
+    wire.write_all(b"\0\0\0\x01\0").unwrap(); // "the first handle", and none came
+    OTHER.set(Some(other.split().1));
+    let (mut a, mut b) = pair::<Asks, ()>();
+    a.send(Asks(self::handle())).unwrap();
+    b.recv().unwrap();
+}
