@@ -50,13 +50,31 @@ impl Deadline {
         self.remaining() == Some(Duration::ZERO)
     }
 
-    /// Whether a time that was given has passed: as against [`NOW`](Self::NOW), which gives none.
-    pub(crate) fn is_over(self) -> bool {
-        matches!(self.0, Kind::At(at) if Instant::now() >= at)
-    }
-
     /// Whether this is [`NOW`](Self::NOW): the caller asked not to wait, as against having waited in vain.
     pub fn is_now(self) -> bool {
         self.0 == Kind::Now
+    }
+}
+
+/// Ends a call in time also while the other end goes on and on, a bit at a time, so that the call never has to wait.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    deadline: Deadline,
+    late: u32,
+}
+
+impl Patience {
+    pub(crate) fn until(deadline: Deadline) -> Patience {
+        Patience { deadline, late: 0 }
+    }
+
+    /// Whether to go on, after a step that did not finish the work. What lies ready when the time has passed is still taken, and
+    /// that may be several steps, as the kernel hands out descriptors packet by packet.
+    pub(crate) fn lasts(&mut self) -> bool {
+        const LATE_STEPS: u32 = 8;
+        if matches!(self.deadline.0, Kind::At(at) if Instant::now() >= at) {
+            self.late += 1;
+        }
+        self.late <= LATE_STEPS
     }
 }

@@ -13,6 +13,7 @@ use nix::sys::socket::Shutdown;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::codec::{Decode, Postcard};
+use crate::deadline::Patience;
 use crate::endpoint::{Arrival, Endpoint};
 use crate::error::{Error, Result};
 use crate::handle::{self, Handle, MAX_HANDLES};
@@ -286,11 +287,12 @@ impl<T, C> Receiver<T, C> {
             // What has arrived is copied, the rest is read where it belongs.
             let buffer = &mut buffer[..len];
             let mut filled = self.inbox.take_long(buffer);
+            let mut patience = Patience::until(deadline);
             while filled < len {
                 let read = read(&self.endpoint, &mut buffer[filled..], self.spin, deadline);
                 let read = read.and_then(|arrival| self.inbox.admit(arrival));
                 filled += read.as_ref().map_or(0, |n| *n);
-                match read.and_then(|_| check_time(filled < len, deadline)) {
+                match read.and_then(|_| check(filled < len, &mut patience)) {
                     Ok(()) => {}
                     Err(error) => {
                         self.inbox.keep_long(&buffer[..filled]);
@@ -316,17 +318,18 @@ impl<T, C> Receiver<T, C> {
     /// Waits until the next message is complete in the inbox, and returns its length.
     fn arrive(&mut self, deadline: Deadline) -> Result<usize> {
         let len = self.header(deadline)?;
+        let mut patience = Patience::until(deadline);
         if len <= BUFFER {
             while self.inbox.arrived() < len {
                 self.fill(deadline)?;
-                check_time(self.inbox.arrived() < len, deadline)?;
+                check(self.inbox.arrived() < len, &mut patience)?;
             }
         } else {
             self.inbox.spill(len);
             while self.inbox.filled < len {
                 let read = read(&self.endpoint, self.inbox.long_room(len), self.spin, deadline)?;
                 self.inbox.filled += self.inbox.admit(read)?;
-                check_time(self.inbox.filled < len, deadline)?;
+                check(self.inbox.filled < len, &mut patience)?;
             }
         }
         Ok(len)
@@ -356,9 +359,8 @@ impl<T, C> Receiver<T, C> {
     }
 }
 
-/// Ends a wait in time also while the sender goes on and on, but does not get done.
-fn check_time(incomplete: bool, deadline: Deadline) -> Result<()> {
-    if incomplete && deadline.is_over() { Err(Error::Timeout) } else { Ok(()) }
+fn check(incomplete: bool, patience: &mut Patience) -> Result<()> {
+    if incomplete && !patience.lasts() { Err(Error::Timeout) } else { Ok(()) }
 }
 
 /// Reads what has arrived, as soon as something has.

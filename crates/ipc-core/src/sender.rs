@@ -14,6 +14,7 @@ use nix::sys::socket::Shutdown;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::codec::{CodecError, Encode, Postcard};
+use crate::deadline::Patience;
 use crate::endpoint::{Endpoint, Kind};
 use crate::error::{Error, Result};
 use crate::frame::{self, HANDLES_HEADER};
@@ -277,13 +278,14 @@ impl<T: ?Sized, C> Sender<T, C> {
         let parts = [header.as_bytes(), bytes];
         let total = parts[0].len() + bytes.len();
         let mut written = 0;
+        let mut patience = Patience::until(deadline);
         while written < total {
             let rest = remaining(parts, written);
             match write(&self.endpoint, &rest.map(IoSlice::new), &[], deadline) {
                 Ok(n) => {
                     written += n;
                     part_written(total - written);
-                    if check_time(total - written, deadline).is_err() {
+                    if written < total && !patience.lasts() {
                         let rest = remaining(parts, written);
                         rest.iter().for_each(|part| self.outbox.bytes.extend_from_slice(part));
                         return Err(Error::Unfinished { left: total - written });
@@ -366,6 +368,7 @@ impl<T: ?Sized, C> Sender<T, C> {
     /// Writes the outbox until it is empty. After an error the rest stays, as a part of a message may be out; only when the
     /// other end is gone it is of no more use.
     fn drain(&mut self, deadline: Deadline) -> Result<()> {
+        let mut patience = Patience::until(deadline);
         while self.outbox.written < self.outbox.bytes.len() {
             let (bytes, handles) = self.outbox.next();
             match write(&self.endpoint, &[IoSlice::new(bytes)], handles, deadline) {
@@ -373,7 +376,9 @@ impl<T: ?Sized, C> Sender<T, C> {
                     self.outbox.advance(n);
                     let left = self.outbox.bytes.len() - self.outbox.written;
                     part_written(left);
-                    check_time(left, deadline)?;
+                    if left > 0 && !patience.lasts() {
+                        return Err(Error::Timeout);
+                    }
                 }
                 Err(Error::Disconnected) => {
                     self.outbox.clear();
@@ -454,11 +459,6 @@ fn write(endpoint: &Endpoint, parts: &[IoSlice<'_>], handles: &[Handle], deadlin
             return Err(Error::Timeout);
         }
     }
-}
-
-/// Ends a wait in time also while the receiver takes one bit after the other.
-fn check_time(left: usize, deadline: Deadline) -> Result<()> {
-    if left > 0 && deadline.is_over() { Err(Error::Timeout) } else { Ok(()) }
 }
 
 /// Some bytes have been written, `left` are still to be.
