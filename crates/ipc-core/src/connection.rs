@@ -18,7 +18,8 @@ use crate::wait::Waitable;
 /// The calls are those of its two halves, [`Sender`] and [`Receiver`], where their blocking, errors and behaviour when the
 /// peer dies are described. Each end has one owner: a connection takes `&mut self` and cannot be cloned, so two threads cannot
 /// mix their messages; sending it to another process moves it there, so two processes cannot either. [`split`] it to use the
-/// halves in two threads or processes.
+/// halves in two threads or processes. A process that forks without exec, against all this, has two copies of the same end, and
+/// the stream goes on until both are closed.
 ///
 /// On the wire are the frames of CPython's `multiprocessing.connection.Connection`.
 ///
@@ -67,8 +68,9 @@ impl<Tx: ?Sized, Rx, C> Connection<Tx, Rx, C> {
 
     /// The two halves, for two threads or processes. Dropping one ends its direction for the peer.
     ///
-    /// When a process is *killed* with one half, the peer sees that once the holder of the other half is gone too, as both
-    /// halves are one socket.
+    /// When a process is *killed* with one half, or a half is lost under way to it, the peer sees that once the holder of the
+    /// other half is gone too, as both halves are one socket. Over a network, dropping the receiving half tells the peer nothing;
+    /// it sees the end when both are gone.
     pub fn split(mut self) -> (Sender<Tx, C>, Receiver<Rx, C>) {
         if same_file(self.sender.endpoint(), self.receiver.endpoint()) {
             self.sender.set_split(true);

@@ -87,7 +87,8 @@ impl<T: ?Sized, C> Sender<T, C> {
     /// Sends a message: a `T`, or a `&T` to keep it. Waits while the kernel's buffer is full.
     ///
     /// Handles inside a value that is passed by value move to the receiver; ends of connections move even when passed by
-    /// reference, as a stream has one holder at each end, and what is left here returns [`Error::Moved`].
+    /// reference, as a stream has one holder at each end: what is left here returns [`Error::Moved`], and is best dropped, as
+    /// its descriptor keeps the stream open.
     ///
     /// # Errors
     /// [`Error::Disconnected`] when the receiver is gone; [`Error::Encode`], [`Error::TooLarge`], [`Error::NoHandles`] when

@@ -84,7 +84,8 @@ impl<R> Process<R> {
         Process { shared, result: PhantomData }
     }
 
-    /// Waits until the process has ended, and returns what its function returned. A result has at most 1 GiB.
+    /// Waits until the process has ended, and returns what its function returned. A result has at most 1 GiB; to look at the exit
+    /// status afterwards, keep a clone of the [`Child`]: `let child = (*process).clone()`.
     ///
     /// # Errors
     /// [`JoinError`] says how it ended otherwise. The death of the process ends the wait at once.
