@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod frames;
 mod handles;
 
 use std::os::fd::OwnedFd;
