@@ -78,3 +78,18 @@ impl Patience {
         self.late <= LATE_STEPS
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the sender ever falls behind is up to the scheduler, so this is shown without one.
+    #[test]
+    fn patience_ends_some_steps_after_its_time_and_never_before() {
+        let mut endless = Patience::until(Deadline::NEVER);
+        let mut soon = Patience::until(Deadline::after(Duration::from_secs(3600)));
+        let mut over = Patience::until(Deadline::after(Duration::ZERO));
+        assert!((0..1000).all(|_| endless.lasts() && soon.lasts()));
+        assert_eq!((0..1000).filter(|_| over.lasts()).count(), 8);
+    }
+}
