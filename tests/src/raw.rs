@@ -60,6 +60,25 @@ pub fn drop_in_forked_copy<T>(value: T) -> T {
     value
 }
 
+/// Forks without exec, and returns what `look` says in the new process, which then ends.
+pub fn in_forked_copy(look: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the test's process has no other thread, so the new one can do whatever this one could.
+    unsafe {
+        match libc::fork() {
+            -1 => panic!("cannot fork"),
+            0 => {
+                let said = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
+                libc::_exit(i32::from(!said.unwrap_or(false)))
+            }
+            pid => {
+                let mut status = 0;
+                assert_eq!(libc::waitpid(pid, &mut status, 0), pid);
+                status == 0
+            }
+        }
+    }
+}
+
 /// Sends a signal of any number to this process.
 pub fn raise(signal: i32) {
     // SAFETY: no pointers.

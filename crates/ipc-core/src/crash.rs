@@ -72,6 +72,33 @@ mod active {
         "end.encoded",
         "end.sent",
         "end.received",
+        // Shared memory.
+        "segment.announced",
+        "segment.object-filled",
+        // Locks and their like.
+        "mutex.locked",
+        "mutex.died-seen",
+        "mutex.unlocking",
+        "rwlock.reader-in",
+        "rwlock.writer-announced",
+        "rwlock.writer-in",
+        "semaphore.taken",
+        "semaphore.freed",
+        "semaphore.swept",
+        "signal.added",
+        "signal.taken",
+        "condvar.registered",
+        "condvar.released",
+        "event.set",
+        "barrier.enrolled",
+        "barrier.arrived",
+        "barrier.released",
+        "barrier.broken",
+        "once.running",
+        "once.done",
+        // Those who sleep, and who wakes them.
+        "word.waiting",
+        "word.cleared",
     ];
 
     /// What this process is to do, and how often it has passed the point.

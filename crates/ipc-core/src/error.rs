@@ -79,6 +79,38 @@ pub enum Error {
     /// A process was to be spawned, but spawned functions cannot start in this program.
     #[error("cannot spawn: {0}")]
     CannotSpawn(&'static str),
+    /// This process is a copy of the one that has the object, made by a fork without exec. The copy cannot use it.
+    #[error("this process was forked, and a forked copy cannot use the shared objects of the original")]
+    Forked,
+    /// A segment cannot have this size.
+    #[error("shared memory cannot have a size of {size} bytes")]
+    BadSize {
+        /// The size asked for.
+        size: usize,
+    },
+    /// The place for an object lies outside the segment, or is no multiple of its alignment.
+    #[error("an object at offset {offset} does not lie in a segment of {size} bytes, at a multiple of 64")]
+    OutOfBounds {
+        /// Where the object was to be.
+        offset: usize,
+        /// The segment's size in bytes.
+        size: usize,
+    },
+    /// There is an object already, or another process is just making it.
+    #[error("there is an object at offset {offset} already")]
+    Exists {
+        /// Where.
+        offset: usize,
+    },
+    /// There is no object, or it is not complete yet.
+    #[error("there is no object at offset {offset}")]
+    Missing {
+        /// Where.
+        offset: usize,
+    },
+    /// The memory, or the object in it, is not what it should be: another kind, version or type, another user's, foreign.
+    #[error("{0}")]
+    Incompatible(String),
     /// The operating system refused a step.
     #[error("cannot {doing}")]
     Io {

@@ -15,6 +15,7 @@
 //! - **Connections**: a [`Connection`] sends and receives typed messages over a stream, its halves are [`Sender`] and
 //!   [`Receiver`]; a codec ([`Postcard`], [`Bytes`], or one's own) turns values into bytes. `ipc-pipe` makes them.
 //! - **Handles**: a [`Handle`] is a descriptor that can be part of any value; so can a connection.
+//! - **Shared memory**: a [`Segment`], who has it ([`Participant`]), and what the crates of the mechanisms put there ([`Shared`]).
 //! - **Waiting**: [`wait`] for several things at once; a [`Deadline`] bounds a call.
 //!
 //! # When a process dies
@@ -40,7 +41,7 @@
 //!
 //! Linux 5.10 or newer with glibc 2.31 or newer, on x86-64 and aarch64. Spawned functions need the program's own file: not a plug-in in a
 //! foreign program, not a program started through the dynamic loader or with set-user-ID; each gives a clear error.
-#![deny(unsafe_code)] // allowed again in sys.rs and spawn/{constructor,entry,image}.rs
+#![deny(unsafe_code)] // allowed again in sys.rs, raw.rs and spawn/{constructor,entry,image}.rs
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 compile_error!("ipc-core supports Linux with glibc on x86-64 and aarch64 only");
@@ -57,7 +58,10 @@ mod frame;
 mod handle;
 mod inbox;
 mod limit;
+mod participant;
+mod raw;
 mod receiver;
+mod segment;
 mod sender;
 mod shim;
 mod spawn;
@@ -74,7 +78,10 @@ pub use crate::{
     error::{Error, Result},
     handle::Handle,
     limit::{Budget, Limited},
+    participant::Participant,
+    raw::{Shared, View},
     receiver::{Iter, Receiver},
+    segment::Segment,
     sender::Sender,
     spawn::{
         Builder, Child, CurrentProcess, JoinError, ParentProcess, Process, Scope, Stdio, active_children,

@@ -4,5 +4,6 @@
 mod connection;
 mod daemon;
 mod harness;
+mod segment;
 mod spawn;
 mod surroundings;

@@ -1,0 +1,98 @@
+//! Who uses a segment, with a proof of life that needs no trust in pids.
+//!
+//! Every process that attaches a segment opens its file anew and locks, by that open file (`F_OFD_SETLK`, fcntl(2)), two bytes
+//! far behind the contents: one that all share, and one at an offset that is its own *number*. The kernel drops both
+//! when the process has ended, however it ended, or replaced its program. Nobody can take a lock for a dead process or a
+//! dead one for a living one: no pid is looked up, so it may be reused, and it need not be known in this pid namespace.
+//!
+//! A handle on its way to another process is an open file of its own that has the shared lock: as long as it can arrive, it counts.
+
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+
+/// The byte that everybody locks who has the segment or is about to get it.
+const PRESENCE: u64 = 1 << 62;
+/// How much of a number is random; the rest is the pid, for messages.
+const RANDOM_BITS: u32 = 40;
+
+/// A process that uses a [`Segment`](crate::Segment), as it is noted in shared memory: a number that is never used again.
+///
+/// It is what an owner of something is recorded as. [`Segment::is_alive`](crate::Segment::is_alive) tells whether it still is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Participant(u64);
+
+impl Participant {
+    /// The number to store, below 2⁶² and not 0.
+    #[inline]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
+    /// What was stored. `None` for 0, which is nobody, and for what cannot be a number.
+    pub fn from_number(number: u64) -> Option<Participant> {
+        (number != 0 && number < PRESENCE).then_some(Participant(number))
+    }
+
+    /// Its pid, in its own pid namespace; to be shown, not to be trusted.
+    pub fn pid(self) -> u32 {
+        (self.0 >> RANDOM_BITS) as u32
+    }
+
+    /// Takes a number of one's own for an open file that nobody else uses.
+    pub(crate) fn enter(file: BorrowedFd<'_>) -> io::Result<Participant> {
+        announce(file)?;
+        loop {
+            let random = random() & ((1 << RANDOM_BITS) - 1);
+            let number = (u64::from(std::process::id()) << RANDOM_BITS) | random.max(1);
+            match set_lock(file, libc::F_WRLCK, number) {
+                Ok(()) => return Ok(Participant(number)),
+                Err(Errno::EAGAIN | Errno::EACCES) => {} // somebody has this number
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+/// Counts an open file as somebody who has the segment.
+pub(crate) fn announce(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(set_lock(file, libc::F_RDLCK, PRESENCE)?)
+}
+
+/// Whether the process with this number has the segment, seen from another open file than its own.
+pub(crate) fn is_locked(file: BorrowedFd<'_>, who: Participant) -> io::Result<bool> {
+    is_locked_by_others(file, who.0)
+}
+
+/// Whether there is any other open file that has the segment.
+pub(crate) fn has_others(file: BorrowedFd<'_>) -> io::Result<bool> {
+    is_locked_by_others(file, PRESENCE)
+}
+
+fn is_locked_by_others(file: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
+    let mut lock = one_byte(libc::F_WRLCK, byte);
+    fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut lock))?;
+    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+}
+
+fn set_lock(file: BorrowedFd<'_>, kind: i32, byte: u64) -> nix::Result<()> {
+    fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&one_byte(kind, byte))).map(drop)
+}
+
+fn one_byte(kind: i32, byte: u64) -> libc::flock {
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: byte as libc::off_t,
+        l_len: 1,
+        l_pid: 0, // as the kernel wants it for these locks
+    }
+}
+
+/// The standard library seeds its hashers at random.
+pub(crate) fn random() -> u64 {
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,220 @@
+//! Waiting for a change of what a mutex protects.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytemuck::Pod;
+use ipc_core::{Deadline, Segment, View, crash_point};
+use serde::{Deserialize, Serialize};
+
+use crate::presence::give_up_alone;
+use crate::word::{Slices, Ticket, WaitWord};
+use crate::{Error, MutexGuard, Result};
+
+/// How much longer than its time-out a wait may take to get the mutex back.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Where those wait who have a [`Mutex`](crate::Mutex) but find that its value is not as they need it.
+///
+/// ```
+/// use ipc_core::Process;
+/// use ipc_sync::{Condvar, Mutex};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (stock, changed) = (Mutex::new(0u32)?, Condvar::new()?);
+/// let child = Process::spawn(
+///     |(stock, changed): (Mutex<u32>, Condvar)| {
+///         *stock.lock().unwrap() += 5;
+///         changed.notify_one().unwrap();
+///     },
+///     (stock.clone(), changed.clone()),
+/// )?;
+/// let guard = changed.wait_while(stock.lock()?, |stock| *stock < 5)?;
+/// assert_eq!(*guard, 5);
+/// # drop(guard);
+/// child.join()?;
+/// # Ok(()) }
+/// ```
+///
+/// As everywhere a wait can end without a reason, and [`notify_one`](Condvar::notify_one) may wake several: so look at the value again, or use
+/// [`wait_while`](Condvar::wait_while). All who wait must use the same mutex.
+///
+/// # When a process dies
+///
+/// Notifying never waits for those who sleep, so dead ones hold up nobody. If the notifier is killed before it has woken them,
+/// they find out within 25 ms. A wait returns, without the mutex, [`Error::OwnerDied`] if somebody died with that, and
+/// [`Error::Abandoned`] when nobody else has the condition variable any more: no other process, no message that is on
+/// its way, and no other handle in this process. So give threads that are to notify a handle of their own.
+///
+/// # References
+/// CPython `multiprocessing.Condition`, whose `notify` hangs if a sleeper was killed.
+#[doc(alias = "Condition")]
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Condvar(View<CondvarState>);
+
+#[repr(C)]
+#[derive(Debug)]
+#[cfg_attr(loom, derive(Default))]
+pub(crate) struct CondvarState {
+    notified: WaitWord,
+    unused: u32,
+}
+
+impl Condvar {
+    /// Makes a condition variable in memory of its own.
+    ///
+    /// # Errors
+    /// The system is short of memory, or the limit of open files is reached.
+    pub fn new() -> Result<Condvar> {
+        Ok(Condvar(Segment::of(0, |_| ())?))
+    }
+
+    /// How many bytes a condition variable takes in a segment.
+    pub fn size() -> usize {
+        Segment::space_for::<CondvarState>(0)
+    }
+
+    /// Makes a condition variable in a segment, at an offset that is a multiple of [`Segment::ALIGNMENT`].
+    ///
+    /// # Errors
+    /// There is an object already, or the place does not lie in the segment.
+    pub fn create_in(segment: &Segment, offset: usize) -> Result<Condvar> {
+        Ok(Condvar(segment.create(offset, 0, |_| ())?))
+    }
+
+    /// Opens the condition variable that lies in a segment at this offset.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn open_in(segment: &Segment, offset: usize) -> Result<Condvar> {
+        Ok(Condvar(segment.open(offset)?))
+    }
+
+    /// Releases the mutex, waits until somebody notifies, and takes the mutex again. What is notified after this thread took
+    /// the mutex is not missed.
+    ///
+    /// # Errors
+    /// [`Error::OwnerDied`], [`Error::Abandoned`]; in each case the mutex is not taken.
+    pub fn wait<'a, T: Pod>(&self, guard: MutexGuard<'a, T>) -> Result<MutexGuard<'a, T>> {
+        let mutex = guard.mutex();
+        self.sleep(guard, Deadline::NEVER)?;
+        mutex.lock()
+    }
+
+    /// As [`wait`](Condvar::wait), for `timeout` at most; also tells whether the time passed. To get the mutex back may take up to 100 ms
+    /// longer.
+    ///
+    /// # Errors
+    /// As [`wait`](Condvar::wait); [`Error::Timeout`] if the mutex could not be had, which then is not taken.
+    pub fn wait_timeout<'a, T: Pod>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+    ) -> Result<(MutexGuard<'a, T>, bool)> {
+        self.wait_until(guard, Deadline::after(timeout))
+    }
+
+    /// Waits as long as `condition` says so, which is asked with the mutex taken.
+    ///
+    /// # Errors
+    /// As [`wait`](Condvar::wait).
+    #[doc(alias = "wait_for")]
+    pub fn wait_while<'a, T: Pod>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> Result<MutexGuard<'a, T>> {
+        while condition(&mut guard) {
+            guard = self.wait(guard)?;
+        }
+        Ok(guard)
+    }
+
+    /// As [`wait_while`](Condvar::wait_while), for `timeout` at most; also tells whether the time passed and the condition still says to wait.
+    ///
+    /// # Errors
+    /// As [`wait_timeout`](Condvar::wait_timeout).
+    pub fn wait_timeout_while<'a, T: Pod>(
+        &self,
+        mut guard: MutexGuard<'a, T>,
+        timeout: Duration,
+        mut condition: impl FnMut(&mut T) -> bool,
+    ) -> Result<(MutexGuard<'a, T>, bool)> {
+        let deadline = Deadline::after(timeout);
+        let mut late = false;
+        while condition(&mut guard) {
+            if late {
+                return Ok((guard, true));
+            }
+            (guard, late) = self.wait_until(guard, deadline)?;
+        }
+        Ok((guard, false))
+    }
+
+    fn wait_until<'a, T: Pod>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        deadline: Deadline,
+    ) -> Result<(MutexGuard<'a, T>, bool)> {
+        let mutex = guard.mutex();
+        let late = match self.sleep(guard, deadline) {
+            Ok(()) => false,
+            Err(Error::Timeout) => true,
+            Err(error) => return Err(error),
+        };
+        let back = deadline.remaining().map_or(Deadline::NEVER, |left| Deadline::after(left.saturating_add(GRACE)));
+        Ok((mutex.lock_until(back)?, late))
+    }
+
+    /// Announces this thread, releases the mutex, and sleeps until somebody notifies.
+    fn sleep<T: Pod>(&self, guard: MutexGuard<'_, T>, deadline: Deadline) -> Result<()> {
+        self.0.segment().check_fork()?;
+        let ticket = self.0.notified.prepare();
+        crash_point!("condvar.registered");
+        drop(guard);
+        crash_point!("condvar.released");
+        self.0.sleep(ticket, deadline, || give_up_alone(&self.0))
+    }
+
+    /// Wakes somebody who waits, if anybody does. Several may wake up: it wakes all, as the one that it would choose could be
+    /// killed before it gets to run.
+    ///
+    /// Change the value under the mutex before; to release the mutex first spares the woken ones a wait.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    #[doc(alias = "notify")]
+    pub fn notify_one(&self) -> Result<()> {
+        self.notify_all()
+    }
+
+    /// Wakes everybody who waits.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn notify_all(&self) -> Result<()> {
+        self.0.segment().check_fork()?;
+        self.0.notified.wake();
+        Ok(())
+    }
+}
+
+impl CondvarState {
+    fn sleep(&self, ticket: Ticket, deadline: Deadline, mut check: impl FnMut() -> Result<()>) -> Result<()> {
+        let mut slices = Slices::new(deadline);
+        while self.notified.is_current(ticket) {
+            self.notified.sleep(ticket, slices.next().ok_or(Error::Timeout)?);
+            if slices.is_due() && self.notified.is_current(ticket) {
+                check()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Condvar").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,97 @@
+//! What can go wrong.
+
+use crate::barrier::BrokenBy;
+use crate::held::MAX_HELD;
+
+/// Why an operation on a lock or its like did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Whoever held the lock died, or panicked, with it: what it protects may be half changed. The lock is not taken, and says so to
+    /// everybody until it is repaired: see [`Mutex::lock_or_repair`](crate::Mutex::lock_or_repair).
+    #[error("process {} died or panicked while it held the lock", name(*pid))]
+    OwnerDied {
+        /// Its pid, in its own pid namespace. `None` if it died in the few instructions in which it had the lock but had not left its
+        /// name yet, or not any more: then it has changed nothing, or all it wanted.
+        pid: Option<u32>,
+    },
+    /// This thread has the lock already, so it would wait for itself.
+    #[error("this thread holds the lock already")]
+    AlreadyLocked,
+    /// This process holds no permit that it could give back.
+    #[error("this process keeps no permit of the semaphore")]
+    NotHeld,
+    /// The thread holds as many locks as it may: beyond that the kernel would not release all of them if it died.
+    #[error("a thread can hold at most {MAX_HELD} locks at a time")]
+    TooManyHeld,
+    /// The time passed; nothing has changed.
+    #[error("timed out")]
+    Timeout,
+    /// A `try_` call would have had to wait; nothing has changed.
+    #[error("the call would have to wait")]
+    WouldBlock,
+    /// Nobody else has the object any more, so nobody could end the wait.
+    #[error("nobody else is left who could end the wait")]
+    Abandoned,
+    /// The barrier is broken: those who wait at it do not come together. [`Barrier::reset`](crate::Barrier::reset) mends it.
+    #[error("the barrier is broken: {0}")]
+    Broken(BrokenBy),
+    /// As many parties as the barrier is for have enrolled already.
+    #[error("all {parties} places of the barrier are taken")]
+    Full {
+        /// How many places it has.
+        parties: u32,
+    },
+    /// A number is outside of what is possible: of permits, of parties, or the count of a signal would become too high.
+    #[error("{what} must be from {min} to {max}")]
+    OutOfRange {
+        /// What number.
+        what: &'static str,
+        /// The least possible.
+        min: u32,
+        /// The greatest possible.
+        max: u32,
+    },
+    /// What lies in the shared memory is not what the operations of this crate leave there.
+    #[error("the lock in shared memory is damaged: {0}")]
+    Damaged(&'static str),
+    /// This process is a copy of the one that has the object, made by a fork without exec. The copy cannot use it.
+    #[error("this process was forked, and a forked copy cannot use the shared objects of the original")]
+    Forked,
+    /// The shared memory cannot be made, opened or asked.
+    #[error(transparent)]
+    Memory(ipc_core::Error),
+}
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Whether an owner died, or panicked, with the lock.
+    pub fn is_owner_died(&self) -> bool {
+        matches!(self, Error::OwnerDied { .. })
+    }
+
+    /// Whether the time passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Error::Timeout)
+    }
+
+    /// Whether a `try_` call would have had to wait.
+    pub fn is_would_block(&self) -> bool {
+        matches!(self, Error::WouldBlock)
+    }
+}
+
+impl From<ipc_core::Error> for Error {
+    fn from(error: ipc_core::Error) -> Error {
+        match error {
+            ipc_core::Error::Forked => Error::Forked,
+            other => Error::Memory(other),
+        }
+    }
+}
+
+fn name(pid: Option<u32>) -> String {
+    pid.map_or("(unknown)".into(), |pid| pid.to_string())
+}

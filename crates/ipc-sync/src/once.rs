@@ -1,0 +1,188 @@
+//! Something that is to happen once.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ipc_core::{Deadline, Segment, View, crash_point};
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::lock::Lock;
+use crate::shim::AtomicU32;
+
+/// Runs a function in one of several processes, and in the others waits until it has run.
+///
+/// ```
+/// use ipc_core::Process;
+/// use ipc_sync::{Once, Semaphore, Signal};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (once, runs) = (Once::new()?, Semaphore::signal(0)?);
+/// let children: Vec<_> = (0..3)
+///     .map(|_| {
+///         Process::spawn(
+///             |(once, runs): (Once, Signal)| once.call_once(|| runs.release().unwrap()).unwrap(),
+///             (once.clone(), runs.clone()),
+///         )
+///     })
+///     .collect::<Result<_, _>>()?;
+/// for child in children {
+///     child.join()?;
+/// }
+/// assert!(once.is_completed()?);
+/// assert_eq!(runs.value()?, 1);
+/// # Ok(()) }
+/// ```
+///
+/// # When a process dies
+///
+/// If the one that runs the function is killed, or the function panics, the next caller runs its own: the function has to bear
+/// that it was begun before. What has once completed is completed.
+///
+/// # Misuse
+///
+/// The function runs with a lock held: a call from within it is [`Error::AlreadyLocked`](crate::Error::AlreadyLocked), and the other limits of
+/// [`Mutex`](crate::Mutex) hold.
+///
+/// # References
+/// pthread_once(3).
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Once(View<OnceState>);
+
+#[repr(C)]
+#[cfg_attr(all(test, loom), derive(Default))]
+pub(crate) struct OnceState {
+    lock: Lock,
+    done: AtomicU32,
+    unused: u32,
+}
+
+impl OnceState {
+    pub(crate) fn is_lock_held_here(&self) -> bool {
+        self.lock.is_held_here()
+    }
+
+    fn init(&self) {
+        self.lock.init();
+        self.done.store(0, Ordering::Relaxed);
+    }
+
+    fn is_done(&self) -> bool {
+        // Acquire: what the function has written is seen; pairs with the Release below.
+        self.done.load(Ordering::Acquire) != 0
+    }
+
+    fn call(&self, deadline: Deadline, f: impl FnOnce()) -> Result<()> {
+        if self.is_done() {
+            return Ok(());
+        }
+        let running = Running { once: self, locked: self.lock.take(deadline, || false)? };
+        if !self.is_done() {
+            crash_point!("once.running");
+            f();
+            self.done.store(1, Ordering::Release);
+            crash_point!("once.done");
+        }
+        drop(running);
+        Ok(())
+    }
+}
+
+/// Gives the lock back, also if the function panics.
+struct Running<'a> {
+    once: &'a OnceState,
+    locked: crate::lock::Locked,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.once.lock.mark_repaired(); // nothing that it protects can be half done
+        self.once.lock.release(self.locked);
+    }
+}
+
+impl Once {
+    /// Makes one in memory of its own.
+    ///
+    /// # Errors
+    /// The system is short of memory, or the limit of open files is reached.
+    pub fn new() -> Result<Once> {
+        Ok(Once(Segment::of(0, |view: &View<OnceState>| view.init())?))
+    }
+
+    /// How many bytes it takes in a segment.
+    pub fn size() -> usize {
+        Segment::space_for::<OnceState>(0)
+    }
+
+    /// Makes one in a segment, at an offset that is a multiple of [`Segment::ALIGNMENT`].
+    ///
+    /// # Errors
+    /// There is an object already, or the place does not lie in the segment.
+    pub fn create_in(segment: &Segment, offset: usize) -> Result<Once> {
+        Ok(Once(segment.create(offset, 0, |view: &View<OnceState>| view.init())?))
+    }
+
+    /// Opens the one that lies in a segment at this offset.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn open_in(segment: &Segment, offset: usize) -> Result<Once> {
+        Ok(Once(segment.open(offset)?))
+    }
+
+    /// Runs `f` if nothing has completed yet; waits while another thread or process runs its own. When it returns, one has completed.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyLocked`](crate::Error::AlreadyLocked) from within `f`; [`Error::Forked`](crate::Error::Forked).
+    ///
+    /// # Panics
+    /// When `f` does.
+    pub fn call_once(&self, f: impl FnOnce()) -> Result<()> {
+        self.call(Deadline::NEVER, f)
+    }
+
+    /// As [`call_once`](Once::call_once), but does not wait for others.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`](crate::Error::WouldBlock) while another one runs its function.
+    ///
+    /// # Panics
+    /// When `f` does.
+    pub fn try_call_once(&self, f: impl FnOnce()) -> Result<()> {
+        self.call(Deadline::NOW, f)
+    }
+
+    /// As [`call_once`](Once::call_once), but waits for others for `timeout` at most, also if they are stopped.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`](crate::Error::Timeout).
+    ///
+    /// # Panics
+    /// When `f` does.
+    pub fn call_once_timeout(&self, timeout: Duration, f: impl FnOnce()) -> Result<()> {
+        self.call(Deadline::after(timeout), f)
+    }
+
+    fn call(&self, deadline: Deadline, f: impl FnOnce()) -> Result<()> {
+        self.0.segment().check_fork()?;
+        self.0.call(deadline, f)
+    }
+
+    /// Whether a function has completed.
+    ///
+    /// # Errors
+    /// [`Error::Forked`](crate::Error::Forked).
+    pub fn is_completed(&self) -> Result<bool> {
+        self.0.segment().check_fork()?;
+        Ok(self.0.is_done())
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Once").field("completed", &self.0.is_done()).finish()
+    }
+}

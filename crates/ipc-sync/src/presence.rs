@@ -1,0 +1,14 @@
+//! Whether anybody is left who could end a wait.
+
+use ipc_core::{Shared, View};
+
+use crate::{Error, Result};
+
+/// An error if an object that other processes had is now this handle's alone.
+///
+/// One that never left the process is not looked at: its other threads may well have it by reference.
+pub(crate) fn give_up_alone<T: Shared>(view: &View<T>) -> Result<()> {
+    let segment = view.segment();
+    let alone = segment.was_shared() && view.handles() == 1 && !segment.has_others()?;
+    if alone { Err(Error::Abandoned) } else { Ok(()) }
+}

@@ -1,0 +1,472 @@
+//! A lock for many readers or one writer.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytemuck::Pod;
+use ipc_core::{Deadline, Segment, View, crash_point};
+use serde::{Deserialize, Serialize};
+
+use crate::lock::{Died, Lock, Locked};
+use crate::raw::{Data, Taken};
+use crate::shim::{AtomicU32, RobustMutex, order};
+use crate::word::Slices;
+use crate::{Error, Result, held};
+
+/// How many guards for reading there can be at a time.
+const SLOTS: usize = 64;
+
+/// A value that many can read at a time, or one can change.
+///
+/// Every reader takes one of 64 slots, each of them a robust lock of its own: so one that is killed is out at once,
+/// without anybody having to find out. A writer takes the slots one after the other: reading costs about as much as a
+/// [`Mutex`](crate::Mutex), writing some 60 times that. A waiting writer goes before readers that come after it. Everything else is as
+/// in [`Mutex`](crate::Mutex).
+///
+/// ```
+/// use ipc_core::Process;
+/// use ipc_sync::RwLock;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let limits = RwLock::new([0u32, 100])?;
+/// let first = limits.read()?;
+/// let child = Process::spawn(|limits: RwLock<[u32; 2]>| limits.read().unwrap()[1], limits.clone())?;
+/// assert_eq!(child.join()?, 100); // it could read at the same time
+/// drop(first);
+/// limits.write()?[1] = 200;
+/// # Ok(()) }
+/// ```
+///
+/// # When a process dies
+///
+/// A dead reader is gone. A writer that dies, or panics, while it may have changed the value makes everybody else see
+/// [`Error::OwnerDied`], readers too, until somebody repairs it with [`write_or_repair`](RwLock::write_or_repair).
+///
+/// # Misuse
+///
+/// Asking for a second guard in a thread that has one is [`Error::AlreadyLocked`], except that several guards for reading are
+/// possible as long as no writer waits.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent, bound = "")]
+pub struct RwLock<T: Pod>(View<RwState<T>>);
+
+#[repr(C)]
+pub(crate) struct RwState<T> {
+    core: RwCore<SLOTS>,
+    pub(crate) data: Data<T>,
+}
+
+/// The algorithm, without the data.
+///
+/// ```text
+/// reader                                 writer
+///   take a slot                            take the writers' lock
+///   is a writer there?                     WAITING: from now on readers give way
+///     no: in                               take and release every slot: all readers are out
+///     yes: give the slot back, take        WRITING
+///          the writers' lock, a slot,      … IDLE, give the lock back
+///          give the lock back: in
+/// ```
+/// Both write first (slot, phase) and then look at the other's: at least one of the two sees the other.
+#[repr(C)]
+pub(crate) struct RwCore<const N: usize> {
+    writers: Lock,
+    phase: AtomicU32,
+    unused: [u32; 3],
+    slots: [Slot; N],
+}
+
+/// Alone on its cache line, so that readers do not disturb each other.
+#[repr(C, align(64))]
+#[cfg_attr(all(test, loom), derive(Default))]
+struct Slot(RobustMutex);
+
+/// Nobody writes; readers may come in.
+const IDLE: u32 = 0;
+/// A writer waits for the readers to leave. If it dies, nothing has happened.
+const WAITING: u32 = 1;
+/// A writer may be changing the value. If it dies, that may be half done.
+const WRITING: u32 = 2;
+
+impl<const N: usize> RwCore<N> {
+    fn init(&self) {
+        self.writers.init();
+        self.slots.iter().for_each(|slot| slot.0.init());
+    }
+
+    /// Comes in as a reader, and returns the slot, which is to be given to [`leave`](RwCore::leave).
+    fn enter(&self, deadline: Deadline, home: usize) -> Result<(usize, Option<Died>)> {
+        held::enter()?;
+        let slot = self.enter_counted(deadline, home).inspect_err(|_| held::leave())?;
+        crash_point!("rwlock.reader-in");
+        Ok(slot)
+    }
+
+    fn enter_counted(&self, deadline: Deadline, home: usize) -> Result<(usize, Option<Died>)> {
+        if let Some(slot) = self.take_slot(home)? {
+            order();
+            if self.phase.load(Ordering::SeqCst) == IDLE {
+                return Ok((slot, self.writers.look().died));
+            }
+            self.slots[slot].0.unlock();
+        }
+        if self.has_slot() {
+            return Err(Error::AlreadyLocked); // it would wait for a writer that waits for this thread
+        }
+        // Behind the writer that is there. With its lock in hand no other one can come.
+        let locked = self.lock_writers(deadline)?;
+        let slots = Slices::new(deadline);
+        let slot = loop {
+            match self.take_slot(home) {
+                Ok(Some(slot)) => break Ok(slot),
+                Ok(None) if deadline.is_now() => break Err(Error::WouldBlock),
+                // All slots are taken: wait for one reader to leave.
+                Ok(None) => match slots.next() {
+                    Some(limit) => match self.slots[home % N].0.lock_within(limit) {
+                        Taken::Clean => break Ok(home % N),
+                        Taken::OwnerDied => {
+                            self.slots[home % N].0.mark_consistent();
+                            break Ok(home % N);
+                        }
+                        _ => {}
+                    },
+                    None => break Err(Error::Timeout),
+                },
+                Err(error) => break Err(error),
+            }
+        };
+        self.writers.release(locked);
+        Ok((slot?, locked.died))
+    }
+
+    /// Takes any free slot. Not one that this thread has: that is somebody's guard.
+    fn take_slot(&self, home: usize) -> Result<Option<usize>> {
+        for i in 0..N {
+            let slot = (home + i) % N;
+            match self.slots[slot].0.try_lock() {
+                Taken::Clean => return Ok(Some(slot)),
+                Taken::OwnerDied => {
+                    self.slots[slot].0.mark_consistent(); // a reader changes nothing
+                    return Ok(Some(slot));
+                }
+                Taken::Busy | Taken::ByUs => {}
+                Taken::Damaged => return Err(Error::Damaged("a reader's slot is no robust mutex any more")),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether this thread is a reader.
+    fn has_slot(&self) -> bool {
+        self.slots.iter().any(|slot| match slot.0.try_lock() {
+            Taken::ByUs => true,
+            taken => {
+                if taken == Taken::OwnerDied {
+                    slot.0.mark_consistent();
+                }
+                if matches!(taken, Taken::Clean | Taken::OwnerDied) {
+                    slot.0.unlock();
+                }
+                false
+            }
+        })
+    }
+
+    fn leave(&self, slot: usize) {
+        self.slots[slot].0.unlock();
+        held::leave();
+    }
+
+    /// Comes in as the writer.
+    fn enter_writing(&self, deadline: Deadline) -> Result<Locked> {
+        let locked = self.lock_writers(deadline)?;
+        self.phase.store(WAITING, Ordering::SeqCst);
+        order();
+        crash_point!("rwlock.writer-announced");
+        if let Err(error) = self.wait_for_readers(deadline) {
+            self.phase.store(IDLE, Ordering::SeqCst);
+            self.writers.release(locked);
+            return Err(error);
+        }
+        self.phase.store(WRITING, Ordering::SeqCst);
+        crash_point!("rwlock.writer-in");
+        Ok(locked)
+    }
+
+    fn wait_for_readers(&self, deadline: Deadline) -> Result<()> {
+        let slices = Slices::new(deadline);
+        for slot in &self.slots {
+            let mut taken = slot.0.try_lock();
+            while taken == Taken::Busy {
+                if deadline.is_now() {
+                    return Err(Error::WouldBlock);
+                }
+                taken = slot.0.lock_within(slices.next().ok_or(Error::Timeout)?);
+            }
+            match taken {
+                Taken::Clean => {}
+                Taken::OwnerDied => slot.0.mark_consistent(),
+                Taken::ByUs => return Err(Error::AlreadyLocked),
+                Taken::Busy | Taken::Damaged => {
+                    return Err(Error::Damaged("a reader's slot is no robust mutex any more"));
+                }
+            }
+            slot.0.unlock();
+        }
+        Ok(())
+    }
+
+    fn leave_writing(&self, locked: Locked) {
+        self.phase.store(IDLE, Ordering::SeqCst);
+        self.writers.release(locked);
+    }
+
+    /// Takes the writers' lock. Whatever phase is found then was left by a dead writer.
+    fn lock_writers(&self, deadline: Deadline) -> Result<Locked> {
+        let locked = self.writers.take(deadline, || self.phase.load(Ordering::SeqCst) == WRITING)?;
+        self.phase.store(IDLE, Ordering::SeqCst);
+        Ok(locked)
+    }
+}
+
+impl<T: Pod> RwState<T> {
+    fn init(view: &View<RwState<T>>, value: T) {
+        view.core.init();
+        view.data.init(value);
+    }
+
+    pub(crate) fn is_lock_held_here(&self) -> bool {
+        // Who has a slot is not noted, so any that is taken counts: at worst, a reader elsewhere makes us keep a mapping.
+        self.core.writers.is_held_here() || self.core.slots.iter().any(|slot| slot.0.is_taken())
+    }
+}
+
+impl<T: Pod> RwLock<T> {
+    /// Makes a lock in memory of its own.
+    ///
+    /// # Errors
+    /// The system is short of memory, or the limit of open files is reached.
+    pub fn new(value: T) -> Result<RwLock<T>> {
+        Ok(RwLock(Segment::of(0, |view| RwState::init(view, value))?))
+    }
+
+    /// How many bytes a lock takes in a segment.
+    pub fn size() -> usize {
+        Segment::space_for::<RwState<T>>(0)
+    }
+
+    /// Makes a lock in a segment, at an offset that is a multiple of [`Segment::ALIGNMENT`].
+    ///
+    /// # Errors
+    /// There is an object already, or the place does not lie in the segment.
+    pub fn create_in(segment: &Segment, offset: usize, value: T) -> Result<RwLock<T>> {
+        Ok(RwLock(segment.create(offset, 0, |view| RwState::init(view, value))?))
+    }
+
+    /// Opens the lock that lies in a segment at this offset.
+    ///
+    /// # Errors
+    /// There is none, or it is around another type.
+    pub fn open_in(segment: &Segment, offset: usize) -> Result<RwLock<T>> {
+        Ok(RwLock(segment.open(offset)?))
+    }
+
+    /// Comes in for reading; waits while a writer is there, or waits before us.
+    ///
+    /// # Errors
+    /// [`Error::OwnerDied`] if a writer died while it wrote and nobody has repaired the value since: it is not taken.
+    pub fn read(&self) -> Result<ReadGuard<'_, T>> {
+        self.read_until(Deadline::NEVER)
+    }
+
+    /// Comes in for reading if no writer is there or waits.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] if one does; else as [`read`](RwLock::read).
+    pub fn try_read(&self) -> Result<ReadGuard<'_, T>> {
+        self.read_until(Deadline::NOW)
+    }
+
+    /// Comes in for reading; waits for `timeout` at most, also while a stopped process is in.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; else as [`read`](RwLock::read).
+    pub fn read_timeout(&self, timeout: Duration) -> Result<ReadGuard<'_, T>> {
+        self.read_until(Deadline::after(timeout))
+    }
+
+    /// Comes in for writing; waits until everybody else is out.
+    ///
+    /// # Errors
+    /// [`Error::OwnerDied`] if a writer died while it wrote and nobody has repaired the value since: it is not taken.
+    pub fn write(&self) -> Result<WriteGuard<'_, T>> {
+        self.write_until(Deadline::NEVER)
+    }
+
+    /// Comes in for writing if nobody else is in.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] if somebody is; else as [`write`](RwLock::write).
+    pub fn try_write(&self) -> Result<WriteGuard<'_, T>> {
+        self.write_until(Deadline::NOW)
+    }
+
+    /// Comes in for writing; waits for `timeout` at most, also while a stopped process is in.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; else as [`write`](RwLock::write).
+    pub fn write_timeout(&self, timeout: Duration) -> Result<WriteGuard<'_, T>> {
+        self.write_until(Deadline::after(timeout))
+    }
+
+    /// Comes in for writing, and has the value repaired if a writer died while it wrote: see
+    /// [`Mutex::lock_or_repair`](crate::Mutex::lock_or_repair).
+    ///
+    /// # Errors
+    /// [`Error::OwnerDied`] if `repair` returns false. The value stays marked, also if `repair` panics.
+    pub fn write_or_repair(&self, repair: impl FnOnce(&mut T, Option<u32>) -> bool) -> Result<WriteGuard<'_, T>> {
+        self.write_or_repair_until(Deadline::NEVER, repair)
+    }
+
+    /// As [`write_or_repair`](RwLock::write_or_repair), if nobody else is in.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] if somebody is.
+    pub fn try_write_or_repair(&self, repair: impl FnOnce(&mut T, Option<u32>) -> bool) -> Result<WriteGuard<'_, T>> {
+        self.write_or_repair_until(Deadline::NOW, repair)
+    }
+
+    /// As [`write_or_repair`](RwLock::write_or_repair), but waits for `timeout` at most.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`].
+    pub fn write_or_repair_timeout(
+        &self,
+        timeout: Duration,
+        repair: impl FnOnce(&mut T, Option<u32>) -> bool,
+    ) -> Result<WriteGuard<'_, T>> {
+        self.write_or_repair_until(Deadline::after(timeout), repair)
+    }
+
+    fn read_until(&self, deadline: Deadline) -> Result<ReadGuard<'_, T>> {
+        self.0.segment().check_fork()?;
+        let (slot, died) = self.0.core.enter(deadline, home())?;
+        let guard = ReadGuard { lock: self, slot, not_send: PhantomData };
+        match died {
+            None => Ok(guard),
+            Some(died) => Err(died.into()),
+        }
+    }
+
+    fn write_until(&self, deadline: Deadline) -> Result<WriteGuard<'_, T>> {
+        let guard = self.take_writing(deadline)?;
+        match guard.locked.died {
+            None => Ok(guard),
+            Some(died) => Err(died.into()),
+        }
+    }
+
+    fn write_or_repair_until(
+        &self,
+        deadline: Deadline,
+        repair: impl FnOnce(&mut T, Option<u32>) -> bool,
+    ) -> Result<WriteGuard<'_, T>> {
+        let mut guard = self.take_writing(deadline)?;
+        if let Some(died) = guard.locked.died {
+            if !repair(&mut guard, died.pid) {
+                return Err(died.into());
+            }
+            self.0.core.writers.mark_repaired();
+        }
+        Ok(guard)
+    }
+
+    fn take_writing(&self, deadline: Deadline) -> Result<WriteGuard<'_, T>> {
+        self.0.segment().check_fork()?;
+        let locked = self.0.core.enter_writing(deadline)?;
+        Ok(WriteGuard { lock: self, locked, not_send: PhantomData })
+    }
+}
+
+/// The slot at which this thread begins to look, so that most readers find theirs free.
+fn home() -> usize {
+    static THREADS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    thread_local! {
+        static HOME: usize = (std::process::id() as usize)
+            .wrapping_mul(7)
+            .wrapping_add(THREADS.fetch_add(1, Ordering::Relaxed));
+    }
+    HOME.with(|home| home % SLOTS)
+}
+
+impl<T: Pod> Clone for RwLock<T> {
+    fn clone(&self) -> RwLock<T> {
+        RwLock(self.0.clone())
+    }
+}
+
+impl<T: Pod> fmt::Debug for RwLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RwLock").field(&self.0.core.writers).finish()
+    }
+}
+
+/// The right to read the value of an [`RwLock`], until it is dropped. It stays in its thread.
+#[must_use = "the lock is released at once if the guard is not kept"]
+pub struct ReadGuard<'a, T: Pod> {
+    lock: &'a RwLock<T>,
+    slot: usize,
+    not_send: PhantomData<*const ()>,
+}
+
+impl<T: Pod> ReadGuard<'_, T> {
+    #[inline]
+    pub(crate) fn state(&self) -> &RwState<T> {
+        &self.lock.0
+    }
+}
+
+impl<T: Pod> Drop for ReadGuard<'_, T> {
+    fn drop(&mut self) {
+        if self.lock.0.segment().is_original() {
+            self.lock.0.core.leave(self.slot);
+        }
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for ReadGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// The right to change the value of an [`RwLock`], until it is dropped. It stays in its thread.
+#[must_use = "the lock is released at once if the guard is not kept"]
+pub struct WriteGuard<'a, T: Pod> {
+    lock: &'a RwLock<T>,
+    locked: Locked,
+    not_send: PhantomData<*const ()>,
+}
+
+impl<T: Pod> WriteGuard<'_, T> {
+    #[inline]
+    pub(crate) fn state(&self) -> &RwState<T> {
+        &self.lock.0
+    }
+}
+
+impl<T: Pod> Drop for WriteGuard<'_, T> {
+    fn drop(&mut self) {
+        if self.lock.0.segment().is_original() {
+            self.lock.0.core.leave_writing(self.locked);
+        }
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for WriteGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
