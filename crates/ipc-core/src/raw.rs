@@ -4,6 +4,7 @@
 use std::num::NonZero;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -135,6 +136,10 @@ pub struct View<T: Shared> {
 unsafe impl<T: Shared> Send for View<T> {}
 // SAFETY: as above.
 unsafe impl<T: Shared> Sync for View<T> {}
+
+/// What bears that a process is killed within an operation bears a panic.
+impl<T: Shared> UnwindSafe for View<T> {}
+impl<T: Shared> RefUnwindSafe for View<T> {}
 
 impl<T: Shared> View<T> {
     /// Counts the view as one of this process's handles for the object at `offset`, where its header is.

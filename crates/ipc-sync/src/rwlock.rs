@@ -197,9 +197,14 @@ impl<const N: usize> RwCore<N> {
 
     fn wait_for_readers(&self, deadline: Deadline) -> Result<()> {
         let slices = Slices::new(deadline);
+        let mut is_reader = None;
         for slot in &self.slots {
             let mut taken = slot.0.try_lock();
             while taken == Taken::Busy {
+                // Before it waits for anybody: that one may wait for this thread.
+                if *is_reader.get_or_insert_with(|| self.has_slot()) {
+                    return Err(Error::AlreadyLocked);
+                }
                 if deadline.is_now() {
                     return Err(Error::WouldBlock);
                 }
@@ -470,3 +475,7 @@ impl<T: Pod + fmt::Debug> fmt::Debug for WriteGuard<'_, T> {
         (**self).fmt(f)
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "model/rwlock.rs"]
+mod checks;

@@ -59,7 +59,7 @@ use crate::{Error, Result, Signal};
 #[doc(alias = "BoundedSemaphore")]
 pub struct Semaphore {
     view: View<SemaphoreState>,
-    /// Where a permit was free last. Of this handle, not shared.
+    /// Where to look for a permit first: where one was given back, else behind the last one taken. Of this handle, not shared.
     hint: AtomicUsize,
 }
 
@@ -168,6 +168,7 @@ impl Semaphore {
             None => self.acquire_slowly(deadline)?,
         };
         crash_point!("semaphore.taken");
+        self.hint.store(slot + 1, Ordering::Relaxed);
         Ok(Permit { semaphore: self, slot })
     }
 
@@ -255,7 +256,9 @@ pub(crate) fn take<W: Word>(permits: &[W], hint: usize, me: u64) -> Option<usize
     if permits.get(hint).is_some_and(|word| word.swap_if(0, me)) {
         return Some(hint);
     }
-    permits.iter().position(|word| word.swap_if(0, me))
+    let (before, after) = permits.split_at(hint.min(permits.len()));
+    let found = after.iter().position(|word| word.swap_if(0, me)).map(|n| n + before.len());
+    found.or_else(|| before.iter().position(|word| word.swap_if(0, me)))
 }
 
 #[inline]
@@ -316,3 +319,7 @@ impl Drop for Permit<'_> {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "model/semaphore.rs"]
+mod checks;

@@ -7,3 +7,4 @@ mod harness;
 mod segment;
 mod spawn;
 mod surroundings;
+mod sync;
