@@ -35,6 +35,8 @@ pub(crate) enum Unit {
     GigabytesPerSecond,
     /// Counted, not timed: one round tells all.
     AllocationsPerMessage,
+    /// Processor time in a hundred of real time.
+    Percent,
 }
 
 pub(crate) static PING_PONG: Group = Group {
@@ -94,8 +96,61 @@ pub(crate) static ALLOCATIONS: Group = Group {
     placement: Placement::Free,
 };
 
+pub(crate) static LOCK: Group = Group {
+    id: "lock",
+    title: "lock and unlock",
+    about: "time of both, while nobody else wants the lock; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::OneCpu,
+};
+
+pub(crate) static SEMAPHORE: Group = Group {
+    id: "semaphore",
+    title: "acquire and release",
+    about: "time of both, while nobody else wants the semaphore; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::OneCpu,
+};
+
+pub(crate) static LOCK_CONTENDED: Group = Group {
+    id: "lock-contended",
+    title: "two processes, one lock, two CPUs",
+    about: "time per increment of a number that both increment as fast as they can, each time under the lock; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static LOCK_HANDOVER: Group = Group {
+    id: "lock-handover",
+    title: "from the SIGKILL of a lock's owner to the next owner",
+    about: "time until a process that sleeps for the lock has it, the median of 50 kills; 300 µs are asked for; less is better",
+    unit: Unit::Microseconds,
+    placement: Placement::Free,
+};
+
+pub(crate) static IDLE: Group = Group {
+    id: "idle",
+    title: "waiting",
+    about: "processor time of a process that waits for a second, in % of that second; less is better",
+    unit: Unit::Percent,
+    placement: Placement::Free,
+};
+
 /// All of them, in the order in which they are measured.
-pub(crate) static ALL: [&Group; 7] = [&PING_PONG, &ONE_WAY, &TYPED, &LARGE, &SPAWN, &SPAWN_BIG, &ALLOCATIONS];
+pub(crate) static ALL: [&Group; 12] = [
+    &PING_PONG,
+    &ONE_WAY,
+    &TYPED,
+    &LARGE,
+    &SPAWN,
+    &SPAWN_BIG,
+    &ALLOCATIONS,
+    &LOCK,
+    &SEMAPHORE,
+    &LOCK_CONTENDED,
+    &LOCK_HANDOVER,
+    &IDLE,
+];
 
 impl Group {
     pub(crate) fn rows(&self) -> Vec<&'static Row> {
@@ -111,21 +166,29 @@ impl Unit {
             Unit::MessagesPerSecond => "messages/s",
             Unit::GigabytesPerSecond => "GB/s",
             Unit::AllocationsPerMessage => "allocations",
+            Unit::Percent => "%",
         }
     }
 
     /// For people: three or four digits that mean something.
     pub(crate) fn show(self, figure: f64) -> String {
         match self {
+            Unit::Nanoseconds | Unit::Microseconds if figure < 100.0 => format!("{figure:.1}"),
             Unit::Nanoseconds | Unit::Microseconds => format!("{figure:.0}"),
             Unit::MessagesPerSecond if figure >= 1e6 => format!("{:.2} M", figure / 1e6),
             Unit::MessagesPerSecond => format!("{:.0} k", figure / 1e3),
             Unit::GigabytesPerSecond | Unit::AllocationsPerMessage => format!("{figure:.2}"),
+            Unit::Percent => format!("{figure:.4}"),
         }
     }
 
     pub(crate) fn is_counted(self) -> bool {
         self == Unit::AllocationsPerMessage
+    }
+
+    /// Whether a figure means something by itself, on any machine, so that it needs no reference.
+    pub(crate) fn is_absolute(self) -> bool {
+        matches!(self, Unit::AllocationsPerMessage | Unit::Percent)
     }
 }
 
@@ -150,8 +213,8 @@ mod tests {
     fn every_group_of_ratios_has_one_reference_and_it_comes_first() {
         for group in ALL {
             let references = group.rows().iter().filter(|row| row.goal == Goal::Reference).count();
-            assert_eq!(references, usize::from(!group.unit.is_counted()), "{}", group.id);
-            assert!(group.unit.is_counted() || group.rows()[0].goal == Goal::Reference, "{}", group.id);
+            assert_eq!(references, usize::from(!group.unit.is_absolute()), "{}", group.id);
+            assert!(group.unit.is_absolute() || group.rows()[0].goal == Goal::Reference, "{}", group.id);
         }
     }
 

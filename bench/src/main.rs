@@ -9,11 +9,13 @@
 //!
 //! - `rows/` has one file per mechanism or peer, and the list of them: the place to add one. `groups` says what can be measured.
 //! - `plan` starts processes on their processors, `window` times them, `message` numbers and checks what they send.
+//! - `exclusion` measures locks and semaphores, whoever made them; `raw` has those of the C library.
 //! - `runner` does the rounds, with `probe` and `machine` watching for disturbances; `report` makes tables of it.
-#![deny(unsafe_code)] // allowed again in alloc.rs only
+#![deny(unsafe_code)] // allowed again in alloc.rs and raw.rs only
 
 mod alloc;
 mod args;
+mod exclusion;
 mod failure;
 mod groups;
 mod machine;
@@ -21,6 +23,7 @@ mod message;
 mod plan;
 mod probe;
 mod progress;
+mod raw;
 mod report;
 mod rows;
 mod runner;

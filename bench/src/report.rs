@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::args::Args;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::groups::{Group, Placement, Unit};
 use crate::machine::Machine;
 use crate::plan::Plan;
@@ -62,13 +62,15 @@ struct RowReport {
     goal_met: Option<bool>,
     must: bool,
     failure: Option<String>,
+    /// Why there is nothing to measure here, if so.
+    missing: Option<String>,
 }
 
 /// The figures of a row as they come in.
 pub(crate) struct Measured {
     row: &'static Row,
     figures: Vec<f64>,
-    failure: Option<String>,
+    failure: Option<Failure>,
 }
 
 impl Measured {
@@ -79,7 +81,7 @@ impl Measured {
     pub(crate) fn add(&mut self, figure: Option<Outcome<f64>>) {
         match figure {
             Some(Ok(figure)) => self.figures.push(figure),
-            Some(Err(failure)) => self.failure = Some(failure.to_string()),
+            Some(Err(failure)) => self.failure = Some(failure),
             None => {}
         }
     }
@@ -110,8 +112,8 @@ impl GroupReport {
         used_by_others: f64,
     ) -> GroupReport {
         let processes = match (plan.cpus, group.placement) {
-            (Some((a, _)), Placement::OneCpu) => format!("both processes on CPU {a}"),
-            (Some((a, b)), _) => format!("receiver on CPU {a}, sender on CPU {b}"),
+            (Some((a, _)), Placement::OneCpu) => format!("everything on CPU {a}"),
+            (Some((a, b)), _) => format!("the measured process on CPU {a}, its peer on CPU {b}"),
             (None, _) => "processes not pinned".into(),
         };
         let reference = measured.iter().find(|measured| measured.row.goal == Goal::Reference);
@@ -158,13 +160,15 @@ impl GroupReport {
         writeln!(text, "{}.\n", facts.join("; "))?;
         if self.kind.is_counted() {
             writeln!(text, "| | {} | goal |\n|---|--:|---|", self.unit)?;
+        } else if self.kind.is_absolute() {
+            writeln!(text, "| | {} | min | max | goal |\n|---|--:|--:|--:|---|", self.unit)?;
         } else {
             writeln!(text, "| | {} | min | max | ratio | min | max | goal |", self.unit)?;
             writeln!(text, "|---|--:|--:|--:|--:|--:|--:|---|")?;
         }
         self.rows.iter().try_for_each(|row| row.write_markdown(self.kind, text))?;
         for row in &self.rows {
-            if let Some(failure) = &row.failure {
+            if let Some(failure) = row.failure.as_ref().or(row.missing.as_ref()) {
                 writeln!(text, "\n{}: {failure}", row.name)?;
             }
         }
@@ -186,12 +190,17 @@ impl RowReport {
             Goal::AtMost(goal) => ratio.map(|ratio| ratio.median <= goal),
             Goal::AtLeast(goal) => ratio.map(|ratio| ratio.median >= goal),
             Goal::BestAtLeast(goal) => best().map(|best| best >= goal),
+            Goal::Below(goal) => summary.map(|summary| summary.max < goal),
             Goal::Zero => summary.map(|summary| summary.max == 0.0),
         };
         let goal = match (row.goal, best()) {
             (Goal::Reference | Goal::Look, _) => None,
             (goal @ Goal::BestAtLeast(_), Some(best)) => Some(format!("{} (is {best:.2})", goal.text())),
             (goal, _) => Some(goal.text()),
+        };
+        let (missing, failure) = match failure {
+            Some(failure) if failure.is_missing() => (Some(failure.to_string()), None),
+            failure => (None, failure.map(|failure| failure.to_string())),
         };
         RowReport {
             name: row.name,
@@ -203,6 +212,7 @@ impl RowReport {
             goal,
             goal_met,
             failure,
+            missing,
         }
     }
 
@@ -214,6 +224,7 @@ impl RowReport {
         let figures = match self.summary {
             Some(summary) if unit.is_counted() => unit.show(summary.max),
             None if unit.is_counted() => String::new(),
+            summary if unit.is_absolute() => three(summary, &|figure| unit.show(figure)),
             summary => {
                 let ratios = if self.reference { "1 | | ".into() } else { three(self.ratio, &|r| format!("{r:.2}")) };
                 format!("{} | {ratios}", three(summary, &|figure| unit.show(figure)))
@@ -221,6 +232,7 @@ impl RowReport {
         };
         let goal = match (&self.goal, self.goal_met) {
             _ if self.failure.is_some() => "**FAILED**, see below".into(),
+            _ if self.missing.is_some() => "not measured, see below".into(),
             (Some(goal), Some(true)) => format!("{goal}: met"),
             (Some(goal), _) => format!("{goal}: **missed**"),
             (None, _) if self.reference => "reference".into(),
@@ -267,5 +279,38 @@ impl Report {
             complaints.extend(group.rows.iter().filter_map(|row| complaint(group, row)));
         }
         complaints
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::groups::IDLE;
+
+    fn reported(figures: &[Outcome<f64>]) -> RowReport {
+        static ROW: Row = Row { group: &IDLE, name: "row", goal: Goal::Below(0.1), measure: |_| Ok(0.0) };
+        let mut measured = Measured::new(&ROW);
+        figures.iter().for_each(|figure| measured.add(Some(figure.clone())));
+        RowReport::new(measured, None)
+    }
+
+    fn complaints(row: RowReport) -> usize {
+        let group = GroupReport { rows: vec![row], ..GroupReport::empty(&IDLE) };
+        let settings = Settings { optimised: true, rounds: 1, warm_up_seconds: 0.0, seconds: 0.0 };
+        Report { machine: Machine::this(), settings, groups: vec![group] }.complaints().len()
+    }
+
+    #[test]
+    fn below_holds_for_every_figure() {
+        assert_eq!(reported(&[Ok(0.05), Ok(0.09)]).goal_met, Some(true));
+        assert_eq!(reported(&[Ok(0.05), Ok(0.1), Ok(0.05)]).goal_met, Some(false));
+    }
+
+    #[test]
+    fn what_is_missing_is_no_failure() {
+        assert_eq!(complaints(reported(&[Err(Failure::new("broken"))])), 1);
+        let row = reported(&[Err(Failure::missing("not here"))]);
+        assert_eq!((row.missing.as_deref(), &row.failure), (Some("not here"), &None));
+        assert_eq!(complaints(row), 0);
     }
 }

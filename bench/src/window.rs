@@ -25,21 +25,37 @@ impl Window {
     ///
     /// It is the receiver who does this: sent is not received. The sender goes on until it finds the receiver gone.
     pub(crate) fn time(self, batch: u32, mut one: impl FnMut() -> Outcome<()>) -> Outcome<Timed> {
-        let mut repeat = |length: Duration| {
-            let (mut count, start) = (0, Instant::now());
-            loop {
-                for _ in 0..batch {
-                    one()?;
-                }
-                count += u64::from(batch);
-                let elapsed = start.elapsed();
-                if elapsed >= length {
-                    return Ok(Timed { count, elapsed });
-                }
-            }
-        };
-        repeat(self.warm_up)?;
-        repeat(self.length)
+        repeat(self.warm_up, batch, &mut one)?;
+        repeat(self.length, batch, &mut one)
+    }
+
+    /// The same where a peer does it, too, and counts for as much: `done` tells how often it has been done so far, by whomever.
+    pub(crate) fn time_with_peer(
+        self,
+        batch: u32,
+        mut one: impl FnMut() -> Outcome<()>,
+        done: impl Fn() -> Outcome<u64>,
+    ) -> Outcome<Timed> {
+        repeat(self.warm_up, batch, &mut one)?;
+        let (before, start) = (done()?, Instant::now());
+        repeat(self.length, batch, &mut one)?;
+        // The clock comes last, as before: whoever counts may have to wait for the peer.
+        let count = done()? - before;
+        Ok(Timed { count, elapsed: start.elapsed() })
+    }
+}
+
+fn repeat(length: Duration, batch: u32, one: &mut impl FnMut() -> Outcome<()>) -> Outcome<Timed> {
+    let (mut count, start) = (0, Instant::now());
+    loop {
+        for _ in 0..batch {
+            one()?;
+        }
+        count += u64::from(batch);
+        let elapsed = start.elapsed();
+        if elapsed >= length {
+            return Ok(Timed { count, elapsed });
+        }
     }
 }
 

@@ -5,9 +5,12 @@ mod buffered_socket;
 mod command;
 mod connection;
 mod process;
+mod pthread;
+mod python;
 mod raw_pipe;
 mod raw_socket;
 mod simplex;
+mod sync;
 
 use nix::errno::Errno;
 
@@ -27,6 +30,9 @@ pub(crate) const ALL: &[&[Row]] = &[
     command::ROWS,
     process::ROWS,
     allocations::ROWS,
+    pthread::ROWS,
+    sync::ROWS,
+    python::ROWS,
 ];
 
 /// A thing that is measured.
@@ -38,7 +44,7 @@ pub(crate) struct Row {
     pub(crate) measure: fn(&Plan) -> Outcome<f64>,
 }
 
-/// What the figure of a row is to be. All but `Zero` speak of the ratio to the reference, as the machines differ.
+/// What the figure of a row is to be. All but `Below` and `Zero` speak of the ratio to the reference, as the machines differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Goal {
     /// It is what the others are compared with.
@@ -51,6 +57,8 @@ pub(crate) enum Goal {
     AtLeast(f64),
     /// The best figure is at least so many times the best one of the reference. For what the scheduler makes vary several times.
     BestAtLeast(f64),
+    /// Every figure is below this, in the group's unit.
+    Below(f64),
     /// Nothing at all; else the benchmark fails.
     Zero,
 }
@@ -70,6 +78,7 @@ impl Goal {
             Goal::AtMost(ratio) => format!("at most {ratio}"),
             Goal::AtLeast(ratio) => format!("at least {ratio}"),
             Goal::BestAtLeast(ratio) => format!("best at least {ratio}"),
+            Goal::Below(figure) => format!("below {figure}"),
             Goal::Zero => "none".into(),
         }
     }

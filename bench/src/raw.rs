@@ -1,0 +1,249 @@
+//! Memory that processes share, and the C library's mutex and semaphore in it: what one writes by hand without this workspace.
+#![allow(unsafe_code)]
+
+use std::cell::UnsafeCell;
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ipc_core::Handle;
+use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// What may lie in shared memory.
+///
+/// # Safety
+/// All zero is a value of it, and it has no destructor.
+unsafe trait Plain {}
+
+/// A `T` in memory that is shared with whoever gets a clone of this, also as an argument of a process. All zero at first.
+struct Shared<T: Plain> {
+    file: Handle,
+    place: NonNull<T>,
+}
+
+impl<T: Plain> Shared<T> {
+    fn new() -> io::Result<Shared<T>> {
+        let file = File::from(memfd_create(c"bench", MFdFlags::MFD_CLOEXEC)?);
+        file.set_len(size_of::<T>() as u64)?;
+        Shared::map(file.into())
+    }
+
+    fn map(file: Handle) -> io::Result<Shared<T>> {
+        let len = const { NonZeroUsize::new(size_of::<T>()).expect("there is something to share") };
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping, at a place that the kernel chooses.
+        let place = unsafe { mmap(None, len, access, MapFlags::MAP_SHARED, &file, 0)? };
+        Ok(Shared { file, place: place.cast() })
+    }
+
+    fn try_clone(&self) -> io::Result<Shared<T>> {
+        Shared::map(self.file.try_clone()?)
+    }
+}
+
+impl<T: Plain> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: a page of this very size is mapped there as long as `self` lives. It was zero, which is a `T`, and since then all
+        // processes, which are of one program, change it as a `T` only.
+        unsafe { self.place.as_ref() }
+    }
+}
+
+impl<T: Plain> Drop for Shared<T> {
+    fn drop(&mut self) {
+        // SAFETY: it is our mapping, and nothing borrows from it any more.
+        let unmapped = unsafe { munmap(self.place.cast(), size_of::<T>()) };
+        debug_assert_eq!(unmapped, Ok(()));
+    }
+}
+
+impl<T: Plain> Serialize for Shared<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.file.serialize(serializer)
+    }
+}
+
+impl<'de, T: Plain> Deserialize<'de> for Shared<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Shared<T>, D::Error> {
+        Shared::map(Handle::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// Tells another process to stop.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Stop(Shared<Flag>);
+
+#[repr(C)]
+struct Flag(AtomicU32);
+
+// SAFETY: an integer.
+unsafe impl Plain for Flag {}
+
+impl Stop {
+    pub(crate) fn new() -> io::Result<Stop> {
+        Shared::new().map(Stop)
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Stop> {
+        self.0.try_clone().map(Stop)
+    }
+
+    pub(crate) fn set(&self) {
+        self.0.0.store(1, Ordering::Relaxed); // Relaxed: nothing is passed on with it.
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.0.load(Ordering::Relaxed) == 1
+    }
+}
+
+/// A `pthread_mutex_t` for several processes, and the number that it protects.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Mutex(Shared<Guarded>);
+
+#[repr(C)]
+struct Guarded {
+    mutex: UnsafeCell<libc::pthread_mutex_t>,
+    value: UnsafeCell<u64>,
+}
+
+// SAFETY: for Linux, zero is a mutex as PTHREAD_MUTEX_INITIALIZER makes it.
+unsafe impl Plain for Guarded {}
+
+impl Mutex {
+    /// A robust one is given to the next process if its owner dies.
+    pub(crate) fn new(robust: bool) -> io::Result<Mutex> {
+        let shared = Shared::<Guarded>::new()?;
+        let mut attributes = std::mem::MaybeUninit::uninit();
+        let attributes = attributes.as_mut_ptr();
+        // SAFETY: the attributes are initialised before anything else is done with them, and the mutex is known to nobody yet.
+        unsafe {
+            check(libc::pthread_mutexattr_init(attributes))?;
+            check(libc::pthread_mutexattr_setpshared(attributes, libc::PTHREAD_PROCESS_SHARED))?;
+            if robust {
+                check(libc::pthread_mutexattr_setrobust(attributes, libc::PTHREAD_MUTEX_ROBUST))?;
+            }
+            check(libc::pthread_mutex_init(shared.mutex.get(), attributes))?;
+            check(libc::pthread_mutexattr_destroy(attributes))?;
+        }
+        Ok(Mutex(shared))
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Mutex> {
+        self.0.try_clone().map(Mutex)
+    }
+
+    pub(crate) fn lock(&self) -> io::Result<Locked<'_>> {
+        // SAFETY: it was initialised in `new`, before another process could know it.
+        match unsafe { libc::pthread_mutex_lock(self.0.mutex.get()) } {
+            0 => Ok(Locked { mutex: self, owner_died: false }),
+            libc::EOWNERDEAD => Ok(Locked { mutex: self, owner_died: true }),
+            code => Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+/// While it lives, the mutex is locked.
+pub(crate) struct Locked<'a> {
+    mutex: &'a Mutex,
+    owner_died: bool,
+}
+
+impl Locked<'_> {
+    pub(crate) fn owner_died(&self) -> bool {
+        self.owner_died
+    }
+
+    /// Makes it an ordinary mutex again, after the death of an owner.
+    pub(crate) fn repair(&mut self) -> io::Result<()> {
+        // SAFETY: initialised, and locked by this thread.
+        check(unsafe { libc::pthread_mutex_consistent(self.mutex.0.mutex.get()) })?;
+        self.owner_died = false;
+        Ok(())
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = u64;
+
+    fn deref(&self) -> &u64 {
+        // SAFETY: the value is touched by who has locked the mutex only.
+        unsafe { &*self.mutex.0.value.get() }
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut u64 {
+        // SAFETY: as in `deref`; this guard is borrowed mutably.
+        unsafe { &mut *self.mutex.0.value.get() }
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // SAFETY: initialised, and locked by this thread: a `Locked` cannot be sent, as `Mutex` is not `Sync`.
+        let code = unsafe { libc::pthread_mutex_unlock(self.mutex.0.mutex.get()) };
+        assert_eq!(code, 0, "an owner can unlock");
+    }
+}
+
+/// A `sem_t` for several processes.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Semaphore(Shared<Counted>);
+
+#[repr(C)]
+struct Counted(UnsafeCell<libc::sem_t>);
+
+// SAFETY: numbers; and before it is used, it is initialised.
+unsafe impl Plain for Counted {}
+
+impl Semaphore {
+    pub(crate) fn new(value: u32) -> io::Result<Semaphore> {
+        let shared = Shared::<Counted>::new()?;
+        // SAFETY: memory for one, known to nobody yet.
+        Errno::result(unsafe { libc::sem_init(shared.0.get(), 1, value) })?;
+        Ok(Semaphore(shared))
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Semaphore> {
+        self.0.try_clone().map(Semaphore)
+    }
+
+    pub(crate) fn wait(&self) -> io::Result<()> {
+        // SAFETY: it was initialised in `new`, before another process could know it.
+        Errno::result(unsafe { libc::sem_wait(self.0.0.get()) })?;
+        Ok(())
+    }
+
+    pub(crate) fn post(&self) -> io::Result<()> {
+        // SAFETY: as in `wait`.
+        Errno::result(unsafe { libc::sem_post(self.0.0.get()) })?;
+        Ok(())
+    }
+}
+
+/// The functions for threads return their errors.
+fn check(code: libc::c_int) -> io::Result<()> {
+    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(code)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_is_the_same_mutex() {
+        let mutex = Mutex::new(true).unwrap();
+        let clone = mutex.try_clone().unwrap();
+        *mutex.lock().unwrap() += 1;
+        assert_eq!(*clone.lock().unwrap(), 1);
+    }
+}

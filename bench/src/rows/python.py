@@ -1,0 +1,93 @@
+"""Times multiprocessing's locks and semaphores from inside, and prints nanoseconds."""
+
+import multiprocessing
+import os
+import signal
+import sys
+from itertools import repeat
+from time import perf_counter_ns
+
+# A script without a file of its own cannot be started anew, as later versions would do. To the locks it makes no difference.
+context = multiprocessing.get_context("fork")
+
+
+def alone(thing, warm_up, length):
+    """Of an acquire and a release together."""
+    acquire, release = thing.acquire, thing.release
+
+    def batch():
+        for _ in repeat(None, 1024):
+            acquire()
+            release()
+
+    run(batch, warm_up)
+    batches, elapsed = run(batch, length)
+    return elapsed / (1024 * batches)
+
+
+def contended(lock, warm_up, length, cpu):
+    """Of an increment, while two processes do nothing else."""
+    acquire, release = lock.acquire, lock.release
+    count, stop = context.RawValue("Q", 0), context.RawValue("b", 0)
+    ours, theirs = context.Pipe()
+
+    def batch():
+        for _ in repeat(None, 64):
+            acquire()
+            count.value += 1
+            release()
+
+    def work():
+        end_some_time()
+        os.sched_setaffinity(0, {cpu})
+        theirs.send(None)
+        batches = 0
+        while not stop.value:
+            batch()
+            batches += 1
+        theirs.send(batches)
+
+    peer = context.Process(target=work, daemon=True)
+    peer.start()
+    theirs.close()  # so that a peer that dies is the end of the connection
+    ours.recv()
+    warmed_up, _ = run(batch, warm_up)
+    before, start = count.value, perf_counter_ns()
+    batches, _ = run(batch, length)
+    done, elapsed = count.value - before, perf_counter_ns() - start
+    stop.value = 1
+    expected = 64 * (warmed_up + batches + ours.recv())
+    peer.join()
+    if count.value != expected:
+        sys.exit(f"{expected} increments made {count.value}")
+    return elapsed / done
+
+
+def run(batch, length):
+    batches, start = 0, perf_counter_ns()
+    while True:
+        batch()
+        batches += 1
+        elapsed = perf_counter_ns() - start
+        if elapsed >= length:
+            return batches, elapsed
+
+
+def end_some_time():
+    """Nobody waits for this process if it hangs."""
+    signal.alarm(60)
+
+
+def main(what, warm_up, length, cpu=None):
+    end_some_time()
+    warm_up, length = int(warm_up), int(length)
+    if what == "lock":
+        return alone(context.Lock(), warm_up, length)
+    if what == "semaphore":
+        return alone(context.Semaphore(1), warm_up, length)
+    if what == "contended":
+        return contended(context.Lock(), warm_up, length, int(cpu))
+    sys.exit(f"no such measurement: {what}")
+
+
+print(main(*sys.argv[1:]))

@@ -1,0 +1,38 @@
+//! Python's `multiprocessing`, which times itself: what a call costs there, its interpreter included.
+
+use std::io::ErrorKind;
+use std::process::{Command, Stdio};
+
+use super::{Goal, Row};
+use crate::failure::{Failure, Outcome};
+use crate::groups::{LOCK, LOCK_CONTENDED, SEMAPHORE};
+use crate::plan::{Plan, on_cpu};
+
+pub(crate) const ROWS: &[Row] = &[
+    Row { group: &LOCK, name: "Python: Lock", goal: Goal::Look, measure: |plan| ask("lock", plan) },
+    Row { group: &SEMAPHORE, name: "Python: Semaphore", goal: Goal::Look, measure: |plan| ask("semaphore", plan) },
+    Row { group: &LOCK_CONTENDED, name: "Python: Lock", goal: Goal::Look, measure: |plan| ask("contended", plan) },
+];
+
+const SCRIPT: &str = include_str!("python.py");
+
+fn ask(what: &str, plan: &Plan) -> Outcome<f64> {
+    let mut command = Command::new("python3");
+    command.args(["-I", "-c", SCRIPT, what]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args([plan.window.warm_up, plan.window.length].map(|time| time.as_nanos().to_string()));
+    command.args(plan.cpus.map(|(_, peer)| peer.to_string()));
+    let child = match on_cpu(plan.cpus.map(|cpus| cpus.0), || Ok::<_, Failure>(command.spawn()))? {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(Failure::missing("there is no python3")),
+        child => child?,
+    };
+    let output = child.wait_with_output()?;
+    match output.status.code() {
+        Some(0) => Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?),
+        // What a shell says, and so pyenv's script of this name.
+        Some(127) => Err(Failure::missing("there is no python3")),
+        _ => {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            Err(Failure::new(format!("python3: {}: {}", output.status, complaint.lines().last().unwrap_or_default())))
+        }
+    }
+}
