@@ -79,6 +79,29 @@ pub fn in_forked_copy(look: impl FnOnce() -> bool) -> bool {
     }
 }
 
+/// Forks without exec. `None` in the new process, else its pid.
+pub fn fork() -> Option<i32> {
+    // SAFETY: the test's process has no other thread, so the new one can do whatever this one could.
+    match unsafe { libc::fork() } {
+        -1 => panic!("cannot fork"),
+        0 => None,
+        pid => Some(pid),
+    }
+}
+
+/// Waits for a process from [`fork`]. Returns whether all was well.
+pub fn wait(pid: i32) -> bool {
+    let mut status = 0;
+    // SAFETY: `status` is written only during the call.
+    unsafe { libc::waitpid(pid, &mut status, 0) == pid && status == 0 }
+}
+
+/// Ends the process at once.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: no pointers.
+    unsafe { libc::_exit(code) }
+}
+
 /// Sends a signal of any number to this process.
 pub fn raise(signal: i32) {
     // SAFETY: no pointers.

@@ -88,11 +88,13 @@ pub enum Error {
         /// The size asked for.
         size: usize,
     },
-    /// The place for an object lies outside the segment, or is no multiple of its alignment.
-    #[error("an object at offset {offset} does not lie in a segment of {size} bytes, at a multiple of 64")]
+    /// The bytes do not lie in the segment, or what is to be there must begin at a multiple of its alignment (64 for objects).
+    #[error("{len} bytes at offset {offset} are not aligned, or do not lie in a segment of {size} bytes")]
     OutOfBounds {
-        /// Where the object was to be.
+        /// Where they were to be.
         offset: usize,
+        /// How many, or how many at least.
+        len: usize,
         /// The segment's size in bytes.
         size: usize,
     },
@@ -111,6 +113,29 @@ pub enum Error {
     /// The memory, or the object in it, is not what it should be: another kind, version or type, another user's, foreign.
     #[error("{0}")]
     Incompatible(String),
+    /// The segment was opened for reading only.
+    #[error("the shared memory was opened for reading only")]
+    ReadOnly,
+    /// The name cannot be that of a segment.
+    #[error("`{name}` cannot be the name of shared memory: {why}")]
+    BadName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// There is a segment of this name, and somebody has it.
+    #[error("there is shared memory named `{name}` already")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// There is no segment of this name, or only one that a dead process has left.
+    #[error("there is no shared memory named `{name}`")]
+    NoSuchName {
+        /// The name.
+        name: String,
+    },
     /// The operating system refused a step.
     #[error("cannot {doing}")]
     Io {

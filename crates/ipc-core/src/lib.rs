@@ -58,6 +58,11 @@ mod frame;
 mod handle;
 mod inbox;
 mod limit;
+#[cfg_attr(not(feature = "named"), path = "unnamed.rs")]
+mod named;
+#[cfg(feature = "named")]
+mod names;
+mod object;
 mod participant;
 mod raw;
 mod receiver;
@@ -71,6 +76,8 @@ mod wait;
 /// The longest message, in bytes, unless another limit is set: 1 GiB.
 pub const MAX_MESSAGE: u64 = 1 << 30;
 
+#[doc(hidden)]
+pub use crate::raw::process_id;
 pub use crate::{
     codec::{Bytes, CodecError, Decode, Encode, Postcard},
     connection::Connection,
@@ -78,6 +85,7 @@ pub use crate::{
     error::{Error, Result},
     handle::Handle,
     limit::{Budget, Limited},
+    object::Local,
     participant::Participant,
     raw::{Shared, View},
     receiver::{Iter, Receiver},
@@ -89,3 +97,5 @@ pub use crate::{
     },
     wait::{Waitable, wait},
 };
+#[cfg(feature = "named")]
+pub use crate::{named::Ownership, names::NameScope};

@@ -14,8 +14,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
+use crate::segment::Access;
+
 /// The byte that everybody locks who has the segment or is about to get it.
 const PRESENCE: u64 = 1 << 62;
+/// How many numbers to try. That one is taken is as good as impossible, unless somebody has taken all of them on purpose.
+const ATTEMPTS: u32 = 8;
 /// How much of a number is random; the rest is the pid, for messages.
 const RANDOM_BITS: u32 = 40;
 
@@ -43,17 +47,20 @@ impl Participant {
     }
 
     /// Takes a number of one's own for an open file that nobody else uses.
-    pub(crate) fn enter(file: BorrowedFd<'_>) -> io::Result<Participant> {
+    pub(crate) fn enter(file: BorrowedFd<'_>, access: Access) -> io::Result<Participant> {
         announce(file)?;
-        loop {
+        // Who cannot write owns nothing, so nobody asks for its number; and its file could not be locked for writing.
+        let kind = if access == Access::Read { libc::F_RDLCK } else { libc::F_WRLCK };
+        for _ in 0..ATTEMPTS {
             let random = random() & ((1 << RANDOM_BITS) - 1);
             let number = (u64::from(std::process::id()) << RANDOM_BITS) | random.max(1);
-            match set_lock(file, libc::F_WRLCK, number) {
+            match set_lock(file, kind, number) {
                 Ok(()) => return Ok(Participant(number)),
                 Err(Errno::EAGAIN | Errno::EACCES) => {} // somebody has this number
                 Err(errno) => return Err(errno.into()),
             }
         }
+        Err(io::Error::other("somebody has locked all numbers"))
     }
 }
 
@@ -62,20 +69,57 @@ pub(crate) fn announce(file: BorrowedFd<'_>) -> io::Result<()> {
     Ok(set_lock(file, libc::F_RDLCK, PRESENCE)?)
 }
 
+/// Makes sure that nobody else has the segment, or can come to have it until this file is closed. Returns whether nobody has.
+#[cfg(feature = "named")]
+pub(crate) fn claim(file: BorrowedFd<'_>) -> io::Result<bool> {
+    match set_lock(file, libc::F_WRLCK, PRESENCE) {
+        Ok(()) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// An open file does not count any more. Before a claim: of two that leave at the same time and still counted, none would be the last.
+#[cfg(feature = "named")]
+pub(crate) fn resign(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(set_lock(file, libc::F_UNLCK, PRESENCE)?)
+}
+
+/// Makes sure that nobody claims the segment until this file is closed; whoever has claimed it is waited for.
+#[cfg(feature = "named")]
+pub(crate) fn forbid_claims(file: BorrowedFd<'_>) -> io::Result<()> {
+    if claim(file)? {
+        return Ok(()); // better than to be counted, by which it would look as if somebody had it
+    }
+    loop {
+        match fcntl(file.as_fd(), FcntlArg::F_OFD_SETLKW(&one_byte(libc::F_RDLCK, PRESENCE))) {
+            Err(Errno::EINTR) => {}
+            done => return Ok(done.map(drop)?),
+        }
+    }
+}
+
+/// Whether anybody has a segment that this process has not. Who has [claimed](claim) it only removes it.
+#[cfg(feature = "named")]
+pub(crate) fn is_used(file: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(lock_of_others(file, PRESENCE)? == libc::F_RDLCK)
+}
+
 /// Whether the process with this number has the segment, seen from another open file than its own.
 pub(crate) fn is_locked(file: BorrowedFd<'_>, who: Participant) -> io::Result<bool> {
-    is_locked_by_others(file, who.0)
+    Ok(lock_of_others(file, who.0)? != libc::F_UNLCK)
 }
 
 /// Whether there is any other open file that has the segment.
 pub(crate) fn has_others(file: BorrowedFd<'_>) -> io::Result<bool> {
-    is_locked_by_others(file, PRESENCE)
+    Ok(lock_of_others(file, PRESENCE)? != libc::F_UNLCK)
 }
 
-fn is_locked_by_others(file: BorrowedFd<'_>, byte: u64) -> io::Result<bool> {
+/// Of which kind a lock is that another open file has on this byte: `F_RDLCK`, `F_WRLCK`, or `F_UNLCK` for none.
+fn lock_of_others(file: BorrowedFd<'_>, byte: u64) -> io::Result<i32> {
     let mut lock = one_byte(libc::F_WRLCK, byte);
     fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut lock))?;
-    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+    Ok(lock.l_type.into())
 }
 
 fn set_lock(file: BorrowedFd<'_>, kind: i32, byte: u64) -> nix::Result<()> {

@@ -6,12 +6,14 @@ use std::ops::Deref;
 use std::os::fd::BorrowedFd;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
-use crate::segment::Segment;
+use crate::Result;
+use crate::object::{Extent, Local};
+use crate::segment::{Access, Segment};
 
 /// A structure that lies in shared memory, at a place in a [`Segment`]. For the crates of the mechanisms.
 ///
@@ -21,7 +23,7 @@ use crate::segment::Segment;
 /// - through `&Self` its bytes are changed and read with atomics only, or while a lock is held that excludes all others;
 /// - it has no destructor.
 pub unsafe trait Shared: Sized {
-    /// What it is, at most eight characters; another kind at the same place is an error and not a guess.
+    /// What it is, at most 16 characters; another kind at the same place is an error and not a guess.
     const KIND: &'static str;
 
     /// The version of its layout.
@@ -32,10 +34,15 @@ pub unsafe trait Shared: Sized {
         String::new()
     }
 
-    /// Asked when the last handle of this process goes: whether a lock in it is held by a guard of this process that was forgotten.
-    /// Then it stays mapped, as the C library's list of held locks runs through it.
-    fn is_held_here(&self) -> bool {
-        false
+    /// Whether it is tied to its pid namespace, as everything with a lock of the C library is, which knows owners by thread ids.
+    const HAS_LOCKS: bool = false;
+
+    /// How many bytes right behind it are room for objects of their own, such as a lock. Elsewhere in it there can be none.
+    const ROOM: usize = 0;
+
+    /// Whether there can be so many words behind it.
+    fn check_words(_words: usize) -> bool {
+        true
     }
 }
 
@@ -44,10 +51,10 @@ pub unsafe trait Shared: Sized {
 pub(crate) struct Header {
     /// 0: nothing yet. The number of a participant: it is making the object. [`READY`]: complete.
     pub(crate) state: AtomicU64,
-    pub(crate) kind: AtomicU64,
+    pub(crate) kind: [AtomicU64; 2],
     pub(crate) layout: AtomicU64,
     pub(crate) words: AtomicU64,
-    unused: [AtomicU64; 4],
+    unused: [AtomicU64; 3],
 }
 
 const _: () = assert!(size_of::<Header>() == Segment::ALIGNMENT);
@@ -66,7 +73,22 @@ pub(crate) const READY: u64 = u64::from_be_bytes(*b"\xffipcobj\x01");
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     len: NonZero<usize>,
-    kept: AtomicBool,
+    access: Access,
+    kept: Arc<AtomicBool>,
+    /// Who unmaps it, if not this.
+    #[cfg(feature = "named")]
+    owner: Option<Owner>,
+}
+
+/// A mapping that the crate `shared_memory` has made.
+#[cfg(feature = "named")]
+struct Owner(shared_memory::Shmem);
+
+#[cfg(feature = "named")]
+impl std::fmt::Debug for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.get_os_id())
+    }
 }
 
 // SAFETY: a mapping belongs to the process; whoever makes references into it answers for how they are used.
@@ -75,16 +97,38 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    pub(crate) fn of(file: BorrowedFd<'_>, len: NonZero<usize>) -> nix::Result<Mapping> {
+    pub(crate) fn of(file: BorrowedFd<'_>, len: NonZero<usize>, access: Access) -> nix::Result<Mapping> {
+        let rights = match access {
+            Access::ReadWrite => ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+            Access::Read => ProtFlags::PROT_READ,
+        };
         // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let start =
-            unsafe { mmap(None, len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, file, 0)? };
-        Ok(Mapping { start: start.cast(), len, kept: AtomicBool::new(false) })
+        let start = unsafe { mmap(None, len, rights, MapFlags::MAP_SHARED, file, 0)? };
+        Ok(Mapping {
+            start: start.cast(),
+            len,
+            access,
+            kept: Arc::default(),
+            #[cfg(feature = "named")]
+            owner: None,
+        })
     }
 
-    /// From now on it stays mapped as long as the process lives.
-    pub(crate) fn keep(&self) {
-        self.kept.store(true, Ordering::Relaxed);
+    /// Takes over a writable mapping that the crate `shared_memory` has made. `None` if it is not as long as it should be.
+    #[cfg(feature = "named")]
+    pub(crate) fn of_named(memory: shared_memory::Shmem, len: NonZero<usize>) -> Option<Mapping> {
+        let start = NonNull::new(memory.as_ptr())?;
+        let (access, kept) = (Access::ReadWrite, Arc::default());
+        (memory.len() == len.get()).then(|| Mapping { start, len, access, kept, owner: Some(Owner(memory)) })
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Set to true, it makes the memory stay mapped as long as the process lives.
+    pub(crate) fn kept(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.kept)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -105,6 +149,98 @@ impl Mapping {
     }
 }
 
+/// Plain bytes. Others may write them at the same time: what is read then is any mixture of old and new ones, and that is all.
+impl Mapping {
+    /// Copies bytes out. `None` if they do not lie inside.
+    pub(crate) fn read(&self, offset: usize, to: &mut [u8]) -> Option<()> {
+        let from = self.bytes(offset, to.len())?;
+        // SAFETY: `from` is so many mapped bytes, `to` is ours alone.
+        unsafe { copy(from.as_ptr(), to.as_mut_ptr(), to.len()) };
+        Some(())
+    }
+
+    /// Copies bytes in. `None` if they do not lie inside. The mapping must be writable.
+    pub(crate) fn write(&self, offset: usize, from: &[u8]) -> Option<()> {
+        debug_assert!(self.access == Access::ReadWrite);
+        let to = self.bytes(offset, from.len())?;
+        // SAFETY: `to` is so many mapped bytes, to which no reference exists but such to atomics; `from` lies elsewhere, as no slice
+        // is ever made of a mapping.
+        unsafe { copy(from.as_ptr(), to.as_ptr(), from.len()) };
+        Some(())
+    }
+
+    /// An atomic of 4 or 8 bytes. `None` if it does not lie inside, or is not aligned.
+    pub(crate) fn word<W: AtomicWord>(&self, offset: usize) -> Option<&W> {
+        let place = self.bytes(offset, size_of::<W>())?.cast::<W>();
+        if !place.is_aligned() {
+            return None;
+        }
+        // SAFETY: inside the mapping, which outlives the reference, and aligned; an atomic has no invalid values.
+        Some(unsafe { place.as_ref() })
+    }
+
+    fn bytes(&self, offset: usize, len: usize) -> Option<NonNull<u8>> {
+        let end = offset.checked_add(len)?;
+        // SAFETY: inside the mapping, or just behind it for no bytes.
+        (end <= self.len()).then(|| unsafe { self.start.add(offset) })
+    }
+}
+
+/// What [`Mapping::word`] may give out.
+pub(crate) trait AtomicWord {}
+impl AtomicWord for AtomicU32 {}
+impl AtomicWord for AtomicU64 {}
+
+/// Copies bytes of which the language knows nothing, as another process may write them at the same time: an ordinary copy, or one
+/// through slices, would be a data race, for which it gives no meaning.
+///
+/// # Safety
+/// `from` is readable and `to` writable for `len` bytes, and they do not overlap.
+#[cfg(target_arch = "x86_64")]
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: by the contract above. The direction flag is clear on entry, as the ABI says.
+    unsafe {
+        std::arch::asm!(
+            "rep movsb",
+            inout("rcx") len => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// As above; byte by byte or word by word, with atomics.
+///
+/// # Safety
+/// As above.
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
+    use std::sync::atomic::AtomicU8;
+    const WORD: usize = size_of::<AtomicU64>();
+    let mut i = 0;
+    // SAFETY: by the contract above, all of `i..i + WORD`, or the byte at `i`, is accessible; words are used where both are aligned.
+    unsafe {
+        if from.addr() % WORD == to.addr() % WORD {
+            while i < len && (from.addr() + i) % WORD != 0 {
+                let byte = (*from.add(i).cast::<AtomicU8>()).load(Ordering::Relaxed);
+                AtomicU8::from_ptr(to.add(i)).store(byte, Ordering::Relaxed);
+                i += 1;
+            }
+            while i + WORD <= len {
+                let word = (*from.add(i).cast::<AtomicU64>()).load(Ordering::Relaxed);
+                AtomicU64::from_ptr(to.add(i).cast()).store(word, Ordering::Relaxed);
+                i += WORD;
+            }
+        }
+        while i < len {
+            let byte = (*from.add(i).cast::<AtomicU8>()).load(Ordering::Relaxed);
+            AtomicU8::from_ptr(to.add(i)).store(byte, Ordering::Relaxed);
+            i += 1;
+        }
+    }
+}
+
 impl Mapping {
     pub(crate) fn header(&self, offset: usize) -> Option<&Header> {
         let (place, _) = self.place::<Header>(offset, 0)?;
@@ -115,7 +251,12 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        if self.kept.load(Ordering::Relaxed) {
+        let kept = self.kept.load(Ordering::Relaxed);
+        #[cfg(feature = "named")]
+        if let Some(owner) = self.owner.take() {
+            return if kept { std::mem::forget(owner) } else { drop(owner) };
+        }
+        if kept {
             return;
         }
         // SAFETY: the mapping is ours, and what was given out of it keeps its `Segment`, hence the mapping, alive.
@@ -123,12 +264,13 @@ impl Drop for Mapping {
     }
 }
 
-/// A structure in a segment, which it keeps mapped, with the words that follow it.
+/// A structure in a segment, which it keeps mapped, with the words that follow it. Each is a handle for the object.
 #[derive(Debug)]
 pub struct View<T: Shared> {
     place: NonNull<T>,
     words: NonNull<[AtomicU64]>,
     offset: usize,
+    local: Arc<Local>,
     segment: Segment,
 }
 
@@ -142,14 +284,20 @@ impl<T: Shared> UnwindSafe for View<T> {}
 impl<T: Shared> RefUnwindSafe for View<T> {}
 
 impl<T: Shared> View<T> {
-    /// Counts the view as one of this process's handles for the object at `offset`, where its header is.
-    pub(crate) fn new(segment: Segment, offset: usize, start: usize, words: usize) -> Option<View<T>> {
+    /// The object at `start`, whose header is at `offset`. `None` if it does not lie inside, or is not aligned.
+    pub(crate) fn new(segment: &Segment, offset: usize, start: usize, words: usize) -> Option<Result<View<T>>> {
         let (place, words) = segment.mapping().place(start, words)?;
-        segment.add_handle(offset);
-        Some(View { place, words, offset, segment })
+        let tail = start + size_of::<T>().next_multiple_of(align_of::<AtomicU64>());
+        let extent = Extent { all: offset..tail + words.len() * size_of::<AtomicU64>(), room: tail..tail + T::ROOM };
+        let local = match segment.local(extent) {
+            Ok(local) => local,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(Ok(View { place, words, offset, local, segment: segment.clone() }))
     }
 
     /// The segment it lies in.
+    #[inline]
     pub fn segment(&self) -> &Segment {
         &self.segment
     }
@@ -169,7 +317,13 @@ impl<T: Shared> View<T> {
 
     /// How many handles for this object there are in this process.
     pub fn handles(&self) -> usize {
-        self.segment.handles(self.offset)
+        Arc::strong_count(&self.local)
+    }
+
+    /// What this process, and nobody else, knows about the object.
+    #[inline]
+    pub fn local(&self) -> &Local {
+        &self.local
     }
 }
 
@@ -186,22 +340,19 @@ impl<T: Shared> Deref for View<T> {
 
 impl<T: Shared> Clone for View<T> {
     fn clone(&self) -> View<T> {
-        self.segment.add_handle(self.offset);
-        View { place: self.place, words: self.words, offset: self.offset, segment: self.segment.clone() }
+        let (local, segment) = (Arc::clone(&self.local), self.segment.clone());
+        View { place: self.place, words: self.words, offset: self.offset, local, segment }
     }
 }
 
-impl<T: Shared> Drop for View<T> {
-    fn drop(&mut self) {
-        let last = self.segment.remove_handle(self.offset);
-        if last && self.is_held_here() {
-            self.segment.keep_mapped();
-        }
-    }
+/// Words that a fork sets to zero in the new process.
+#[repr(C)]
+struct WipedByFork {
+    mark: AtomicU32,
+    pid: AtomicU32,
 }
 
-/// A word that a fork sets to zero in the new process.
-static WIPED_BY_FORK: OnceLock<Option<&'static AtomicU32>> = OnceLock::new();
+static WIPED_BY_FORK: OnceLock<&'static WipedByFork> = OnceLock::new();
 
 /// Whether this process is the one that made it, as against a copy that came about by a fork. Costs one load.
 #[derive(Clone, Copy, Debug)]
@@ -212,7 +363,7 @@ pub(crate) struct ForkMark {
 
 impl ForkMark {
     pub(crate) fn new() -> nix::Result<ForkMark> {
-        let word = WIPED_BY_FORK.get_or_init(|| wiped_page().ok()).ok_or(nix::errno::Errno::ENOMEM)?;
+        let word = &wiped_by_fork()?.mark;
         // In a process that was itself forked the word is zero, and gets a new value.
         let random = (crate::participant::random() as u32) | 1;
         let found = word.compare_exchange(0, random, Ordering::Relaxed, Ordering::Relaxed);
@@ -226,13 +377,33 @@ impl ForkMark {
     }
 }
 
-fn wiped_page() -> nix::Result<&'static AtomicU32> {
-    const LEN: NonZero<usize> = NonZero::new(size_of::<AtomicU32>()).unwrap();
-    // SAFETY: a new private mapping touches nothing that exists; it is never unmapped, so a static reference to its first word,
-    // which is zero and aligned to a page, stays valid.
-    unsafe {
+/// The pid of this process, without a system call, also after a fork.
+#[inline]
+pub fn process_id() -> u32 {
+    match WIPED_BY_FORK.get() {
+        Some(words) => match words.pid.load(Ordering::Relaxed) {
+            0 => {
+                let pid = std::process::id();
+                words.pid.store(pid, Ordering::Relaxed);
+                pid
+            }
+            pid => pid,
+        },
+        None => std::process::id(),
+    }
+}
+
+fn wiped_by_fork() -> nix::Result<&'static WipedByFork> {
+    const LEN: NonZero<usize> = NonZero::new(size_of::<WipedByFork>()).unwrap();
+    if let Some(words) = WIPED_BY_FORK.get() {
+        return Ok(words);
+    }
+    // SAFETY: a new private mapping touches nothing that exists; it is never unmapped, so a static reference to its first words,
+    // which are zero and aligned to a page, stays valid.
+    let words = unsafe {
         let page = mmap_anonymous(None, LEN, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE)?;
         madvise(page, LEN.get(), MmapAdvise::MADV_WIPEONFORK)?;
-        Ok(page.cast::<AtomicU32>().as_ref())
-    }
+        page.cast::<WipedByFork>().as_ref()
+    };
+    Ok(WIPED_BY_FORK.get_or_init(|| words)) // of two that are made at once one stays unused
 }

@@ -1,6 +1,7 @@
 //! A place where a number of parties meet.
 
 mod core;
+mod words;
 
 use std::fmt;
 use std::time::Duration;
@@ -10,14 +11,13 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::core::BarrierState;
 use self::core::Core;
-use crate::presence::give_up_alone;
 use crate::{Error, Result};
 
 /// Holds everybody up until all parties have come, then lets all of them go on; and again.
 ///
 /// A party [enrolls](Barrier::enroll) and gets a [`Party`] to wait with. From then on the others do not wait for it in vain: if its
 /// process dies, or it leaves, the barrier breaks and says who it was. [`Barrier::wait`] is for parties that have not
-/// enrolled: nobody misses them before they come.
+/// enrolled: nobody misses them before they come, or after they have gone on.
 ///
 /// ```
 /// use ipc_core::Process;
@@ -48,11 +48,24 @@ use crate::{Error, Result};
 /// # When a process dies
 ///
 /// Those who wait, and those who come, get [`Error::Broken`] with [`BrokenBy::Died`] within some 50 ms after the kernel has closed the
-/// descriptors of a party that had enrolled, or that was waiting. [`reset`](Barrier::reset) mends the barrier, and the dead party's
-/// place can be taken by another one. Who waits for parties that have not enrolled gets
-/// [`Error::Abandoned`] when nobody else has the barrier any more.
+/// descriptors of a party that had enrolled, or that was waiting. Whoever comes last asks once more before all go on, after the action
+/// too: nobody meets the dead. To go on without it, or with another one in its place, each of them calls
+/// [`repair`](Barrier::repair), which mends the barrier once. As long as nobody waits, another party may [enroll](Barrier::enroll) in the
+/// dead one's place, and nobody is told.
 ///
-/// As in Python, a wait that runs out of time breaks the barrier: the others would wait in vain.
+/// A copy of a process that was forked without exec keeps the descriptors open: while it lives its original counts as alive.
+///
+/// Who waits for parties that have not enrolled gets [`Error::Abandoned`] when nobody is left to come: no other process has the barrier, no
+/// message with it is on its way, and in this process there is neither another handle than the one it waits by, nor a [`Party`]
+/// that has not come. A thread that is to come should have a handle, or a party, of its own: one that borrows the handle is not seen.
+///
+/// As in Python, a wait that runs out of time breaks the barrier: the others would wait in vain. So does an abandoned one.
+///
+/// # When a process is stopped
+///
+/// To come, to enroll and to reset are done under a lock, in which a process may be stopped. Nobody needs it to run out of time, to
+/// leave, to [abort](Barrier::abort) or to see that the barrier is broken. [`enroll`](Barrier::enroll), [`reset`](Barrier::reset) and
+/// [`repair`](Barrier::repair) fail after a second.
 ///
 /// # References
 /// CPython `multiprocessing.Barrier`, `threading.Barrier`.
@@ -79,7 +92,12 @@ pub enum BrokenBy {
         /// Its process.
         pid: u32,
     },
-    /// Somebody called [`Barrier::abort`].
+    /// A party waited when nobody was left to come, and got [`Error::Abandoned`].
+    Abandoned {
+        /// Its process.
+        pid: u32,
+    },
+    /// Somebody called [`Barrier::abort`], or could not go on waiting because the system refused a step.
     Aborted {
         /// The caller's process.
         pid: u32,
@@ -99,6 +117,7 @@ impl fmt::Display for BrokenBy {
             BrokenBy::Died { pid } => write!(f, "party {pid} died"),
             BrokenBy::Left { pid } => write!(f, "party {pid} has left"),
             BrokenBy::Timeout { pid } => write!(f, "the time of party {pid} ran out"),
+            BrokenBy::Abandoned { pid } => write!(f, "party {pid} was left alone"),
             BrokenBy::Aborted { pid } => write!(f, "aborted by process {pid}"),
             BrokenBy::Action { pid } => write!(f, "the action panicked in process {pid}"),
             BrokenBy::Reset => write!(f, "reset while this party waited"),
@@ -141,25 +160,44 @@ impl Barrier {
         Ok(Barrier(segment.open(offset)?))
     }
 
-    /// Takes one of the places for good, until the [`Party`] is dropped. Never waits for others.
+    /// Takes one of the places for good, until the [`Party`] is dropped. Does not wait for other parties to come.
+    ///
+    /// The places of parties that have left, or died, are free. If somebody waits for the dead one, or it died while it waited, the
+    /// barrier breaks, and the place can be used after a [`repair`](Barrier::repair); else nobody is told. A broken barrier can be
+    /// enrolled at.
     ///
     /// # Errors
-    /// [`Error::Full`] if all places are taken; those of dead parties, and of such that have left, are not.
+    /// [`Error::Full`] if all places are taken, be it for one time by such that wait; [`Error::Timeout`] if somebody who is busy with the
+    /// barrier does not get done within a second, being stopped; [`Error::Forked`].
     pub fn enroll(&self) -> Result<Party> {
         self.0.segment().check_fork()?;
-        let place = self.core().enroll()?;
-        Ok(Party { barrier: self.clone(), place })
+        // Its handle first: see `give_up_alone`.
+        let barrier = self.clone();
+        let place = barrier.core().enroll()?;
+        Ok(Party { barrier, place })
     }
 
-    /// Waits without having enrolled: takes a place for this one time.
+    /// Waits without having enrolled: takes a place for this one time. If there is none, or an action is being run, it first waits for
+    /// others to meet and go.
+    ///
+    /// Who comes like this in place of a party that has left hides its leaving. The place of a dead one it does not get.
     ///
     /// # Errors
-    /// [`Error::Broken`]; [`Error::Full`] if all places belong to parties that have enrolled; [`Error::Abandoned`].
+    /// [`Error::Broken`]; [`Error::Full`] if all places belong to parties that have enrolled; [`Error::Abandoned`];
+    /// [`Error::Forked`].
     pub fn wait(&self) -> Result<usize> {
         self.wait_once(Deadline::NEVER)
     }
 
-    /// As [`wait`](Barrier::wait), for `timeout` at most. If the time runs out, the barrier is broken.
+    /// Comes, without having enrolled, if that makes all parties complete.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] if it does not, or if somebody else is just coming: it has not come. Else as [`wait`](Barrier::wait).
+    pub fn try_wait(&self) -> Result<usize> {
+        self.wait_once(Deadline::NOW)
+    }
+
+    /// As [`wait`](Barrier::wait), for `timeout` at most. If the time runs out, the barrier is broken; not if there was no place.
     ///
     /// # Errors
     /// [`Error::Timeout`]; else as [`wait`](Barrier::wait).
@@ -169,26 +207,54 @@ impl Barrier {
 
     fn wait_once(&self, deadline: Deadline) -> Result<usize> {
         self.0.segment().check_fork()?;
-        self.core().wait_once(deadline, || give_up_alone(&self.0))
+        self.core().wait_once(deadline, || self.give_up_alone())
     }
 
-    /// Breaks the barrier: those who wait, and those who come, get [`Error::Broken`], until it is [reset](Barrier::reset).
+    /// An error if nobody is left to come.
+    fn give_up_alone(&self) -> Result<()> {
+        let segment = self.0.segment();
+        // First of all, as a handle that arrives while we look is one of ours then.
+        if !segment.was_shared() || segment.has_others()? {
+            return Ok(());
+        }
+        // A party has a handle of its own, which comes before it takes its place and goes after it has left. By that nobody can
+        // enroll. Two counts, as one may come or go while we look.
+        let before = self.0.handles();
+        let (parties, one_may_come) = self.core().enrolled_here();
+        let handles = before.max(self.0.handles()).saturating_sub(parties);
+        if handles <= 1 && !one_may_come { Err(Error::Abandoned) } else { Ok(()) }
+    }
+
+    /// Breaks the barrier: those who wait, and those who come, get [`Error::Broken`], until it is [repaired](Barrier::repair) or
+    /// [reset](Barrier::reset).
     ///
     /// # Errors
     /// [`Error::Forked`].
     pub fn abort(&self) -> Result<()> {
         self.0.segment().check_fork()?;
-        self.core().abort()
+        self.core().abort();
+        Ok(())
     }
 
-    /// Begins anew: the barrier is not broken any more, and dead parties and such that have left have no place any more. Those who
+    /// Mends the barrier if it is broken, else does nothing: everybody who got [`Error::Broken`] can call it and then wait again. Dead
+    /// parties, and such that have left, have no place any more.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] if somebody who is busy with the barrier does not get done within a second, being stopped;
+    /// [`Error::Forked`].
+    pub fn repair(&self) -> Result<()> {
+        self.0.segment().check_fork()?;
+        self.core().reset(true)
+    }
+
+    /// Begins anew in any case: the barrier is not broken any more, and dead parties and such that have left have no place any more. Those who
     /// wait just now get [`Error::Broken`].
     ///
     /// # Errors
-    /// [`Error::Forked`].
+    /// As [`repair`](Barrier::repair).
     pub fn reset(&self) -> Result<()> {
         self.0.segment().check_fork()?;
-        self.core().reset()
+        self.core().reset(false)
     }
 
     /// How many parties it is for.
@@ -206,10 +272,10 @@ impl Barrier {
         Ok(self.core().waiting())
     }
 
-    /// Why it is broken, if it is.
+    /// Why it is broken, if it is. If parties wait, or an action is being run, it also asks whether all of them live.
     ///
     /// # Errors
-    /// [`Error::Forked`].
+    /// [`Error::Forked`], [`Error::Memory`].
     #[doc(alias = "broken")]
     pub fn broken_by(&self) -> Result<Option<BrokenBy>> {
         self.0.segment().check_fork()?;
@@ -218,7 +284,11 @@ impl Barrier {
 
     fn core(&self) -> Core<'_, std::sync::atomic::AtomicU64, impl Fn(Participant) -> Result<bool> + '_> {
         let segment = self.0.segment();
-        Core::new(&self.0, self.0.words(), segment.participant(), move |who| Ok(segment.is_alive(who)?))
+        let is_alive = move |who| {
+            segment.check_fork()?;
+            Ok(segment.is_alive(who)?)
+        };
+        Core::new(&self.0, self.0.words(), segment.participant(), is_alive)
     }
 }
 
@@ -236,7 +306,7 @@ impl fmt::Debug for Barrier {
 }
 
 /// An enrolled party of a [`Barrier`]. Dropped, it leaves: then those who wait, and those who come, get [`BrokenBy::Left`], until
-/// another party has enrolled in its place, or the barrier is [reset](Barrier::reset).
+/// another party has come or enrolled in its place, or the barrier is [reset](Barrier::reset). It leaves at once, whatever others do.
 ///
 /// It belongs to the process, and may be moved to another thread.
 #[derive(Debug)]
@@ -250,7 +320,7 @@ impl Party {
     /// `parties − 1`.
     ///
     /// # Errors
-    /// [`Error::Broken`]; [`Error::Abandoned`].
+    /// [`Error::Broken`]; [`Error::Abandoned`]; [`Error::Forked`].
     pub fn wait(&mut self) -> Result<usize> {
         self.wait_until(Deadline::NEVER, None)
     }
@@ -258,7 +328,7 @@ impl Party {
     /// Comes if that makes all parties complete.
     ///
     /// # Errors
-    /// [`Error::WouldBlock`] if it does not: it has not come. Else as [`wait`](Party::wait).
+    /// [`Error::WouldBlock`] if it does not, or if somebody else is just coming: it has not come. Else as [`wait`](Party::wait).
     pub fn try_wait(&mut self) -> Result<usize> {
         self.wait_until(Deadline::NOW, None)
     }
@@ -271,8 +341,8 @@ impl Party {
         self.wait_until(Deadline::after(timeout), None)
     }
 
-    /// As [`wait`](Party::wait); the one that comes last runs its `action` before all go on. If that panics, or its process dies, the
-    /// barrier is broken.
+    /// As [`wait`](Party::wait); the one that comes last runs its `action` before all go on. If that panics, or a party dies before it
+    /// is done, the barrier is broken. A copy of the process that is forked in the action gets [`Error::Forked`].
     ///
     /// # Errors
     /// As [`wait`](Party::wait).
@@ -280,18 +350,34 @@ impl Party {
     /// # Panics
     /// When `action` does.
     pub fn wait_with(&mut self, action: impl FnOnce()) -> Result<usize> {
+        self.wait_acting(Deadline::NEVER, action)
+    }
+
+    /// As [`wait_with`](Party::wait_with), for `timeout` at most. The action is not cut short; but while another party's is run, the time
+    /// may run out, and that breaks the barrier.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; else as [`wait`](Party::wait).
+    ///
+    /// # Panics
+    /// When `action` does.
+    pub fn wait_with_timeout(&mut self, timeout: Duration, action: impl FnOnce()) -> Result<usize> {
+        self.wait_acting(Deadline::after(timeout), action)
+    }
+
+    fn wait_acting(&mut self, deadline: Deadline, action: impl FnOnce()) -> Result<usize> {
         let mut action = Some(action);
         let mut run = || {
             if let Some(action) = action.take() {
                 action();
             }
         };
-        self.wait_until(Deadline::NEVER, Some(&mut run))
+        self.wait_until(deadline, Some(&mut run))
     }
 
     fn wait_until(&mut self, deadline: Deadline, action: Option<&mut dyn FnMut()>) -> Result<usize> {
         self.barrier.0.segment().check_fork()?;
-        self.barrier.core().wait(self.place, deadline, || give_up_alone(&self.barrier.0), action)
+        self.barrier.core().wait(self.place, deadline, || self.barrier.give_up_alone(), action)
     }
 }
 

@@ -36,15 +36,17 @@ const GRACE: Duration = Duration::from_millis(100);
 /// # Ok(()) }
 /// ```
 ///
-/// As everywhere a wait can end without a reason, and [`notify_one`](Condvar::notify_one) may wake several: so look at the value again, or use
-/// [`wait_while`](Condvar::wait_while). All who wait must use the same mutex.
+/// As everywhere a wait can end without a reason (here it does after 25 ms, later 80 ms, at the latest), and [`notify_one`](Condvar::notify_one) may
+/// wake several: so look at the value again, or use [`wait_while`](Condvar::wait_while). All who wait must use the same mutex.
 ///
 /// # When a process dies
 ///
-/// Notifying never waits for those who sleep, so dead ones hold up nobody. If the notifier is killed before it has woken them,
-/// they find out within 25 ms. A wait returns, without the mutex, [`Error::OwnerDied`] if somebody died with that, and
+/// Notifying never waits for those who sleep, so dead ones hold up nobody. If the one who changed the value is killed before it has
+/// notified, the others find out within 25 ms, or 80 ms if they have waited for long. A wait returns, without the mutex, [`Error::OwnerDied`] if somebody died with that, and
 /// [`Error::Abandoned`] when nobody else has the condition variable any more: no other process, no message that is on
-/// its way, and no other handle in this process. So give threads that are to notify a handle of their own.
+/// its way, and no other handle in this process. So give threads that are to notify a handle of their own. A
+/// process that keeps a handle which it does not need keeps the others waiting: give the last one away. An object that never left
+/// its process is never abandoned, as its threads may have it by reference.
 ///
 /// # References
 /// CPython `multiprocessing.Condition`, whose `notify` hangs if a sleeper was killed.
@@ -58,7 +60,7 @@ pub struct Condvar(View<CondvarState>);
 #[cfg_attr(loom, derive(Default))]
 pub(crate) struct CondvarState {
     notified: WaitWord,
-    unused: u32,
+    unused: std::sync::atomic::AtomicU32,
 }
 
 impl Condvar {
@@ -91,15 +93,13 @@ impl Condvar {
         Ok(Condvar(segment.open(offset)?))
     }
 
-    /// Releases the mutex, waits until somebody notifies, and takes the mutex again. What is notified after this thread took
+    /// Releases the mutex, waits until somebody notifies, for 25 ms at most, and takes the mutex again. What is notified after this thread took
     /// the mutex is not missed.
     ///
     /// # Errors
     /// [`Error::OwnerDied`], [`Error::Abandoned`]; in each case the mutex is not taken.
     pub fn wait<'a, T: Pod>(&self, guard: MutexGuard<'a, T>) -> Result<MutexGuard<'a, T>> {
-        let mutex = guard.mutex();
-        self.sleep(guard, Deadline::NEVER)?;
-        mutex.lock()
+        self.wait_nth(guard, Deadline::NEVER, 0).map(|(guard, _)| guard)
     }
 
     /// As [`wait`](Condvar::wait), for `timeout` at most; also tells whether the time passed. To get the mutex back may take up to 100 ms
@@ -112,7 +112,7 @@ impl Condvar {
         guard: MutexGuard<'a, T>,
         timeout: Duration,
     ) -> Result<(MutexGuard<'a, T>, bool)> {
-        self.wait_until(guard, Deadline::after(timeout))
+        self.wait_nth(guard, Deadline::after(timeout), 0)
     }
 
     /// Waits as long as `condition` says so, which is asked with the mutex taken.
@@ -125,8 +125,9 @@ impl Condvar {
         mut guard: MutexGuard<'a, T>,
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> Result<MutexGuard<'a, T>> {
+        let mut rounds = 0..;
         while condition(&mut guard) {
-            guard = self.wait(guard)?;
+            (guard, _) = self.wait_nth(guard, Deadline::NEVER, rounds.next().unwrap_or(u32::MAX))?;
         }
         Ok(guard)
     }
@@ -142,23 +143,25 @@ impl Condvar {
         mut condition: impl FnMut(&mut T) -> bool,
     ) -> Result<(MutexGuard<'a, T>, bool)> {
         let deadline = Deadline::after(timeout);
-        let mut late = false;
+        let (mut late, mut rounds) = (false, 0..);
         while condition(&mut guard) {
             if late {
                 return Ok((guard, true));
             }
-            (guard, late) = self.wait_until(guard, deadline)?;
+            (guard, late) = self.wait_nth(guard, deadline, rounds.next().unwrap_or(u32::MAX))?;
         }
         Ok((guard, false))
     }
 
-    fn wait_until<'a, T: Pod>(
+    /// The `n`-th wait in a row of one caller.
+    fn wait_nth<'a, T: Pod>(
         &self,
         guard: MutexGuard<'a, T>,
         deadline: Deadline,
+        n: u32,
     ) -> Result<(MutexGuard<'a, T>, bool)> {
         let mutex = guard.mutex();
-        let late = match self.sleep(guard, deadline) {
+        let late = match self.sleep(guard, Slices::after(n, deadline)) {
             Ok(()) => false,
             Err(Error::Timeout) => true,
             Err(error) => return Err(error),
@@ -167,14 +170,17 @@ impl Condvar {
         Ok((mutex.lock_until(back)?, late))
     }
 
-    /// Announces this thread, releases the mutex, and sleeps until somebody notifies.
-    fn sleep<T: Pod>(&self, guard: MutexGuard<'_, T>, deadline: Deadline) -> Result<()> {
+    /// Announces this thread, releases the mutex, and sleeps until somebody notifies, or a slice is over.
+    fn sleep<T: Pod>(&self, guard: MutexGuard<'_, T>, slices: Slices) -> Result<()> {
         self.0.segment().check_fork()?;
+        // Asked here, with the mutex, and not after the sleep: if nobody else has it now, nobody can change what the caller has just
+        // seen, while one who is gone after the sleep may have done so before.
+        give_up_alone(&self.0)?;
         let ticket = self.0.notified.prepare();
         crash_point!("condvar.registered");
         drop(guard);
         crash_point!("condvar.released");
-        self.0.sleep(ticket, deadline, || give_up_alone(&self.0))
+        self.0.sleep(ticket, slices)
     }
 
     /// Wakes somebody who waits, if anybody does. Several may wake up: it wakes all, as the one that it would choose could be
@@ -201,12 +207,12 @@ impl Condvar {
 }
 
 impl CondvarState {
-    fn sleep(&self, ticket: Ticket, deadline: Deadline, mut check: impl FnMut() -> Result<()>) -> Result<()> {
-        let mut slices = Slices::new(deadline);
-        while self.notified.is_current(ticket) {
+    fn sleep(&self, ticket: Ticket, mut slices: Slices) -> Result<()> {
+        // Once only: who changed the value may have been killed before it notified, or with the mutex. So a slice ends the wait.
+        if self.notified.is_current(ticket) {
             self.notified.sleep(ticket, slices.next().ok_or(Error::Timeout)?);
-            if slices.is_due() && self.notified.is_current(ticket) {
-                check()?;
+            if self.notified.is_current(ticket) {
+                slices.next().ok_or(Error::Timeout)?;
             }
         }
         Ok(())
@@ -218,3 +224,7 @@ impl fmt::Debug for Condvar {
         f.debug_struct("Condvar").finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "model/condvar.rs"]
+mod checks;

@@ -9,7 +9,7 @@ use crate::held::MAX_HELD;
 pub enum Error {
     /// Whoever held the lock died, or panicked, with it: what it protects may be half changed. The lock is not taken, and says so to
     /// everybody until it is repaired: see [`Mutex::lock_or_repair`](crate::Mutex::lock_or_repair).
-    #[error("process {} died or panicked while it held the lock", name(*pid))]
+    #[error("{} died or panicked while it held the lock", name(*pid))]
     OwnerDied {
         /// Its pid, in its own pid namespace. `None` if it died in the few instructions in which it had the lock but had not left its
         /// name yet, or not any more: then it has changed nothing, or all it wanted.
@@ -18,6 +18,10 @@ pub enum Error {
     /// This thread has the lock already, so it would wait for itself.
     #[error("this thread holds the lock already")]
     AlreadyLocked,
+    /// A guard of this process was forgotten in a thread that has ended, so the lock is free, but references that the guard gave out may
+    /// still exist. Other processes can take the lock, this one cannot any more.
+    #[error("a guard of this process was forgotten, and what it gave out may still be in use")]
+    GuardForgotten,
     /// This process holds no permit that it could give back.
     #[error("this process keeps no permit of the semaphore")]
     NotHeld,
@@ -72,6 +76,16 @@ impl Error {
         matches!(self, Error::OwnerDied { .. })
     }
 
+    /// Whether nobody is left who could end the wait.
+    pub fn is_abandoned(&self) -> bool {
+        matches!(self, Error::Abandoned)
+    }
+
+    /// Whether a barrier is broken.
+    pub fn is_broken(&self) -> bool {
+        matches!(self, Error::Broken(_))
+    }
+
     /// Whether the time passed.
     pub fn is_timeout(&self) -> bool {
         matches!(self, Error::Timeout)
@@ -93,5 +107,5 @@ impl From<ipc_core::Error> for Error {
 }
 
 fn name(pid: Option<u32>) -> String {
-    pid.map_or("(unknown)".into(), |pid| pid.to_string())
+    pid.map_or("a process".into(), |pid| format!("process {pid}"))
 }

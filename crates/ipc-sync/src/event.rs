@@ -30,9 +30,12 @@ use crate::word::WaitWord;
 ///
 /// # When a process dies
 ///
-/// Setting and clearing are single steps. If the one who sets it is killed before it has woken the others, they find out within 25 ms.
+/// Setting and clearing are single steps. If the one who sets it is killed before it has woken the others, they find out within 25 ms, or
+/// 80 ms if they have waited for long.
 /// Who waits gets [`Error::Abandoned`](crate::Error::Abandoned) when nobody else has the event any more: no other process, no message that is
-/// on its way, and no other handle in this process. So give threads that are to set it a handle of their own.
+/// on its way, and no other handle in this process. So give threads that are to set it a handle of their own. A
+/// process that keeps a handle which it does not need keeps the others waiting: give the last one away. An object that never left
+/// its process is never abandoned, as its threads may have it by reference.
 ///
 /// # References
 /// CPython `multiprocessing.Event`.
@@ -98,7 +101,7 @@ impl Event {
     /// [`Error::Forked`](crate::Error::Forked).
     pub fn clear(&self) -> Result<()> {
         self.0.segment().check_fork()?;
-        self.0.flag.fetch_and(!SET, Ordering::SeqCst);
+        self.0.clear();
         Ok(())
     }
 
@@ -148,6 +151,10 @@ impl EventState {
         self.changed.wake();
     }
 
+    fn clear(&self) {
+        self.flag.fetch_and(!SET, Ordering::SeqCst);
+    }
+
     fn wait(&self, deadline: Deadline, check: impl FnMut() -> Result<()>) -> Result<()> {
         let before = self.flag.load(Ordering::SeqCst);
         let ready = || {
@@ -163,3 +170,7 @@ impl fmt::Debug for Event {
         f.debug_struct("Event").field("set", &(self.0.flag.load(Ordering::Relaxed) & SET != 0)).finish()
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "model/event.rs"]
+mod checks;

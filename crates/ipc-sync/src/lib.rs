@@ -68,6 +68,8 @@ mod error;
 mod event;
 mod held;
 mod lock;
+#[cfg(all(test, loom))]
+mod model;
 mod mutex;
 mod once;
 mod presence;
@@ -77,13 +79,28 @@ mod rwlock;
 mod semaphore;
 mod shim;
 mod signal;
+#[cfg(not(loom))]
 mod sys;
 mod word;
 
-/// What can be in a lock: plain data, for which every pattern of bytes is a value. Derive it for structs of your own with
-/// `#[derive(bytemuck::Pod, bytemuck::Zeroable)]`.
+/// What can be in a lock: plain data, for which every pattern of bytes is a value. For structs of your own, with the crate `bytemuck` and
+/// its feature `derive`; no unsafe code is needed:
+///
+/// ```
+/// #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+/// #[repr(C)] // and without gaps between the fields
+/// struct Account {
+///     euros: i64,
+///     cents: i64,
+/// }
+///
+/// # fn main() -> ipc_sync::Result<()> {
+/// let account = ipc_sync::Mutex::new(Account { euros: 10, cents: 50 })?;
+/// account.lock()?.euros += 5;
+/// # Ok(()) }
+/// ```
 pub use bytemuck::Pod;
-pub use ipc_core::Segment;
+pub use ipc_core::{Builder, Child, JoinError, Process, Segment};
 
 pub use crate::{
     barrier::{Barrier, BrokenBy, Party},

@@ -1,45 +1,56 @@
 //! The lock under all locks: a robust mutex that knows who has it and who died with it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 
-use ipc_core::{Deadline, Segment, crash_point};
+use ipc_core::{Deadline, Segment, crash_point, process_id};
 
 use crate::raw::Taken;
-use crate::shim::RobustMutex;
+use crate::shim::{AtomicU32, RobustMutex};
 use crate::word::Slices;
 use crate::{Error, Result, held};
 
-/// This process, as it is named in locks: asked once, as a system call would cost more than the lock.
-#[inline]
-fn pid() -> u32 {
-    thread_local! {
-        static PID: u32 = std::process::id();
-    }
-    PID.with(|pid| *pid)
-}
-
 /// Stands for a dead owner that had not left its name.
 const NAMELESS: u32 = u32::MAX;
-/// How often to look again before sleeping: about as long as a short critical section and the lock's way to another processor take.
-const SPINS: u32 = 20;
+/// How many pauses to make before the first look again, and at how many to give up and sleep: each time twice as many. To look takes the
+/// lock's cache line away from its owner, who is done sooner if it is left alone. None in a model, where the owner would not go on.
+const PAUSES: std::ops::Range<u32> = if cfg!(loom) { 1..1 } else { 32..2048 };
 
 /// A mutex in shared memory that is handed on when its owner dies, together with that fact.
 #[repr(C)]
+#[cfg_attr(all(test, loom), derive(Default))]
 pub(crate) struct Lock {
     mutex: RobustMutex,
     /// The pid of the owner; 0 while there is none, and for the first few instructions of a new one.
-    holder: AtomicU32,
+    holder: std::sync::atomic::AtomicU32,
     /// The pid of an owner that died, or panicked, until somebody declares what it left to be repaired. 0: nobody.
     died: AtomicU32,
 }
 
 /// The lock is taken. It must be given back by [`Lock::release`] in the same thread.
+///
+/// One word, whose low half is what [`Lock::died`] was and whose next bit says whether the thread was panicking. As a struct of the
+/// two it is written in parts and read as a whole when it is handed on, for which the processor has to wait: lock and unlock took
+/// twice as long.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Locked {
+pub(crate) struct Locked(u64);
+
+impl Locked {
+    const PANICKING: u32 = 32;
+
     /// Somebody died with it, and nobody has declared the data repaired.
-    pub(crate) died: Option<Died>,
-    panicking: bool,
+    #[inline]
+    pub(crate) fn died(self) -> Option<Died> {
+        match self.0 as u32 {
+            0 => None,
+            pid => Some(Died { pid: (pid != NAMELESS).then_some(pid) }),
+        }
+    }
+
+    #[inline]
+    fn was_panicking(self) -> bool {
+        self.0 >> Locked::PANICKING != 0
+    }
 }
 
 /// Who died with a lock.
@@ -60,39 +71,42 @@ impl Lock {
         self.mutex.init();
     }
 
-    #[inline]
+    #[inline(always)] // across crates the compiler would not, and hand the result over in memory
     pub(crate) fn acquire(&self, segment: &Segment, deadline: Deadline) -> Result<Locked> {
         segment.check_fork()?;
-        self.take(deadline, || true)
+        let locked = self.take(deadline, || true)?;
+        // Afterwards, as an owner that takes it again is to be told that.
+        if let Err(error) = held::enter() {
+            self.release(locked);
+            return Err(error);
+        }
+        Ok(locked)
     }
 
-    /// Without a look for forks. Under the lock of an owner that died, `is_harmful` tells whether it may have left anything undone.
-    #[inline]
+    /// Without a look for forks, and not counted as held. Under the lock of an owner that died, `is_harmful` tells whether it may have
+    /// left anything undone.
+    #[inline(always)]
     pub(crate) fn take(&self, deadline: Deadline, is_harmful: impl Fn() -> bool) -> Result<Locked> {
-        held::enter()?;
         match self.mutex.try_lock() {
             Taken::Clean => {}
-            other => self.take_slowly(other, deadline, is_harmful).inspect_err(|_| held::leave())?,
+            other => self.take_slowly(other, deadline, is_harmful)?,
         }
         crash_point!("mutex.locked");
-        self.holder.store(pid(), Ordering::Relaxed);
+        self.holder.store(process_id(), Ordering::Relaxed);
         Ok(self.look())
     }
 
     /// What the owner finds.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look(&self) -> Locked {
-        let died = match self.died.load(Ordering::Relaxed) {
-            0 => None,
-            pid => Some(Died { pid: (pid != NAMELESS).then_some(pid) }),
-        };
-        Locked { died, panicking: thread::panicking() }
+        let died = self.died.load(Ordering::Relaxed);
+        Locked(u64::from(died) | u64::from(thread::panicking()) << Locked::PANICKING)
     }
 
     #[cold]
     fn take_slowly(&self, mut taken: Taken, deadline: Deadline, is_harmful: impl Fn() -> bool) -> Result<()> {
-        let mut spins = if deadline.is_now() { 0 } else { SPINS };
-        let slices = Slices::new(deadline);
+        let mut pauses = PAUSES.start;
+        let mut slices = Slices::new(deadline);
         loop {
             match taken {
                 Taken::Clean => return Ok(()),
@@ -103,9 +117,9 @@ impl Lock {
                 Taken::ByUs => return Err(Error::AlreadyLocked),
                 Taken::Damaged => return Err(Error::Damaged("it is no robust mutex any more")),
                 Taken::Busy if deadline.is_now() => return Err(Error::WouldBlock),
-                Taken::Busy if spins > 0 => {
-                    spins -= 1;
-                    (0..10).for_each(|_| std::hint::spin_loop());
+                Taken::Busy if pauses < PAUSES.end => {
+                    (0..pauses).for_each(|_| std::hint::spin_loop());
+                    pauses *= 2;
                     taken = self.mutex.try_lock();
                 }
                 Taken::Busy => taken = self.mutex.lock_within(slices.next().ok_or(Error::Timeout)?),
@@ -116,7 +130,8 @@ impl Lock {
     /// The death is noted before the mutex forgets it: whoever is killed in between leaves it to the next one.
     fn note_death(&self, is_harmful: bool) {
         let holder = self.holder.load(Ordering::Relaxed);
-        if is_harmful {
+        // One without a name has changed nothing, so it does not hide who died before it and is not repaired.
+        if is_harmful && (holder != 0 || self.died.load(Ordering::Relaxed) == 0) {
             self.died.store(if holder == 0 { NAMELESS } else { holder }, Ordering::Relaxed);
         }
         crash_point!("mutex.died-seen");
@@ -128,33 +143,37 @@ impl Lock {
         self.died.store(0, Ordering::Relaxed);
     }
 
+    /// Gives back what [`acquire`](Lock::acquire) took; a copy of the process that came about by a fork has nothing to give back.
+    #[inline(always)]
+    pub(crate) fn give_back(&self, segment: &Segment, locked: Locked) {
+        if segment.is_original() {
+            self.release(locked);
+        }
+        held::leave();
+    }
+
     /// Gives the lock back. If a panic has begun since it was taken, that counts as the owner's death.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn release(&self, locked: Locked) {
         self.note_panic(locked);
         self.holder.store(0, Ordering::Relaxed);
         crash_point!("mutex.unlocking");
         self.mutex.unlock();
-        held::leave();
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn note_panic(&self, locked: Locked) {
-        if thread::panicking() && !locked.panicking {
-            self.died.store(pid(), Ordering::Relaxed);
+        if thread::panicking() && !locked.was_panicking() {
+            self.died.store(process_id(), Ordering::Relaxed);
         }
-    }
-
-    /// Whether some thread of this process has it; asked when nobody here can be just taking it.
-    pub(crate) fn is_held_here(&self) -> bool {
-        self.holder.load(Ordering::Relaxed) == pid()
     }
 }
 
 #[cfg(all(test, loom))]
-impl Default for Lock {
-    fn default() -> Lock {
-        Lock { mutex: RobustMutex::default(), holder: AtomicU32::new(0), died: AtomicU32::new(0) }
+impl Lock {
+    /// What the kernel does when the owner has died.
+    pub(crate) fn owner_dies(&self) {
+        self.mutex.owner_dies();
     }
 }
 
@@ -163,3 +182,7 @@ impl std::fmt::Debug for Lock {
         f.debug_struct("Lock").field("holder", &self.holder).field("died", &self.died).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "model/lock.rs"]
+mod checks;

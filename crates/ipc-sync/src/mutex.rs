@@ -8,9 +8,9 @@ use bytemuck::Pod;
 use ipc_core::{Deadline, Segment, View};
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
 use crate::lock::{Lock, Locked};
 use crate::raw::Data;
+use crate::{Error, Result};
 
 /// A value that one process, and one thread in it, can use at a time.
 ///
@@ -48,15 +48,22 @@ use crate::raw::Data;
 /// takes it is told: [`Error::OwnerDied`](crate::Error::OwnerDied), until somebody repairs the value with [`lock_or_repair`](Mutex::lock_or_repair). A panic while
 /// the lock is held counts as a death.
 ///
+/// Repair by what must hold for the value, not by a note in it of what was being done: the compiler may leave out or reorder
+/// ordinary writes, as nobody can see them while the lock is held, except a process that is killed. Where there has to be such a
+/// note, put a [`compiler_fence`](std::sync::atomic::compiler_fence) between the steps.
+///
 /// # Misuse
 ///
-/// - Locking it twice in one thread is [`Error::AlreadyLocked`](crate::Error::AlreadyLocked), not a hang.
+/// - Locking it twice in one thread is [`Error::AlreadyLocked`](crate::Error::AlreadyLocked), not a hang; also within one statement,
+///   as `f(*m.lock()?, *m.lock()?)`, where the guards live until its end.
 /// - The lock belongs to the *thread*. A guard cannot leave it. A guard that is forgotten (`mem::forget`) keeps the lock until the
-///   thread ends, and the next one is told `OwnerDied`; the same if the process replaces its program (exec). Handles may be
-///   dropped meanwhile: the memory then stays mapped until the process ends.
+///   thread ends; then other processes are told `OwnerDied`, and this one gets
+///   [`Error::GuardForgotten`](crate::Error::GuardForgotten) for ever, as references from the guard may still exist. The same, for the
+///   others, if the process replaces its program (exec). Handles may be dropped meanwhile: the memory then stays mapped until the
+///   process ends.
 /// - A thread can have [`MAX_HELD`](crate::MAX_HELD) locks at a time, then [`Error::TooManyHeld`](crate::Error::TooManyHeld).
 /// - In a process that was forked without exec every call is [`Error::Forked`](crate::Error::Forked), and a guard that was copied with
-///   it does nothing when it is dropped.
+///   it does nothing when it is dropped. It still gives out the value, which is not its own: do not use it.
 ///
 /// # References
 /// CPython `multiprocessing.Lock`; pthread_mutexattr_setrobust(3).
@@ -69,12 +76,6 @@ pub struct Mutex<T: Pod>(View<MutexState<T>>);
 pub(crate) struct MutexState<T> {
     lock: Lock,
     pub(crate) data: Data<T>,
-}
-
-impl<T: Pod> MutexState<T> {
-    pub(crate) fn is_lock_held_here(&self) -> bool {
-        self.lock.is_held_here()
-    }
 }
 
 impl<T: Pod> Mutex<T> {
@@ -112,7 +113,7 @@ impl<T: Pod> Mutex<T> {
     /// # Errors
     /// [`Error::OwnerDied`](crate::Error::OwnerDied) if an owner died with it and nobody has repaired the value since: it is not taken.
     #[doc(alias = "acquire")]
-    #[inline]
+    #[inline(always)]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>> {
         self.lock_until(Deadline::NEVER)
     }
@@ -121,7 +122,7 @@ impl<T: Pod> Mutex<T> {
     ///
     /// # Errors
     /// [`Error::WouldBlock`](crate::Error::WouldBlock) if it is not; else as [`lock`](Mutex::lock).
-    #[inline]
+    #[inline(always)]
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>> {
         self.lock_until(Deadline::NOW)
     }
@@ -195,8 +196,10 @@ impl<T: Pod> Mutex<T> {
         repair: impl FnOnce(&mut T, Option<u32>) -> bool,
     ) -> Result<MutexGuard<'_, T>> {
         let mut guard = self.take(deadline)?;
-        if let Some(died) = guard.locked.died {
-            if !repair(&mut guard, died.pid) {
+        if let Some(died) = guard.locked.died() {
+            let is_sound = repair(&mut guard, died.pid);
+            self.0.segment().check_fork()?;
+            if !is_sound {
                 return Err(died.into());
             }
             self.0.lock.mark_repaired();
@@ -204,18 +207,23 @@ impl<T: Pod> Mutex<T> {
         Ok(guard)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lock_until(&self, deadline: Deadline) -> Result<MutexGuard<'_, T>> {
         let guard = self.take(deadline)?;
-        match guard.locked.died {
+        match guard.locked.died() {
             None => Ok(guard),
             Some(died) => Err(died.into()),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&self, deadline: Deadline) -> Result<MutexGuard<'_, T>> {
         let locked = self.0.lock.acquire(self.0.segment(), deadline)?;
+        if self.0.local().is_marked(0) {
+            self.0.lock.give_back(self.0.segment(), locked);
+            return Err(Error::GuardForgotten);
+        }
+        self.0.local().mark(0);
         Ok(MutexGuard { mutex: self, locked, not_send: PhantomData })
     }
 }
@@ -261,9 +269,8 @@ impl<'a, T: Pod> MutexGuard<'a, T> {
 impl<T: Pod> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.mutex.0.segment().is_original() {
-            self.mutex.0.lock.release(self.locked);
-        }
+        self.mutex.0.local().unmark(0);
+        self.mutex.0.lock.give_back(self.mutex.0.segment(), self.locked);
     }
 }
 

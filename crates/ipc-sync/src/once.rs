@@ -7,9 +7,9 @@ use std::time::Duration;
 use ipc_core::{Deadline, Segment, View, crash_point};
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
-use crate::lock::Lock;
+use crate::lock::{Lock, Locked};
 use crate::shim::AtomicU32;
+use crate::{Error, Result, held};
 
 /// Runs a function in one of several processes, and in the others waits until it has run.
 ///
@@ -56,14 +56,10 @@ pub struct Once(View<OnceState>);
 pub(crate) struct OnceState {
     lock: Lock,
     done: AtomicU32,
-    unused: u32,
+    unused: std::sync::atomic::AtomicU32,
 }
 
 impl OnceState {
-    pub(crate) fn is_lock_held_here(&self) -> bool {
-        self.lock.is_held_here()
-    }
-
     fn init(&self) {
         self.lock.init();
         self.done.store(0, Ordering::Relaxed);
@@ -74,14 +70,21 @@ impl OnceState {
         self.done.load(Ordering::Acquire) != 0
     }
 
-    fn call(&self, deadline: Deadline, f: impl FnOnce()) -> Result<()> {
+    /// `is_original` tells whether this process is no copy that came about by a fork within `f`.
+    fn call(&self, deadline: Deadline, f: impl FnOnce(), is_original: impl Fn() -> bool) -> Result<()> {
         if self.is_done() {
             return Ok(());
         }
-        let running = Running { once: self, locked: self.lock.take(deadline, || false)? };
+        held::enter()?;
+        let locked = self.lock.take(deadline, || false).inspect_err(|_| held::leave())?;
+        let running = Running { once: self, locked, is_original: &is_original };
         if !self.is_done() {
             crash_point!("once.running");
             f();
+            if !is_original() {
+                return Err(Error::Forked);
+            }
+            // Release: publishes what `f` has written; pairs with the Acquire in `is_done`.
             self.done.store(1, Ordering::Release);
             crash_point!("once.done");
         }
@@ -93,13 +96,17 @@ impl OnceState {
 /// Gives the lock back, also if the function panics.
 struct Running<'a> {
     once: &'a OnceState,
-    locked: crate::lock::Locked,
+    locked: Locked,
+    is_original: &'a dyn Fn() -> bool,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.once.lock.mark_repaired(); // nothing that it protects can be half done
-        self.once.lock.release(self.locked);
+        if (self.is_original)() {
+            self.once.lock.mark_repaired(); // nothing that it protects can be half done
+            self.once.lock.release(self.locked);
+        }
+        held::leave();
     }
 }
 
@@ -168,7 +175,7 @@ impl Once {
 
     fn call(&self, deadline: Deadline, f: impl FnOnce()) -> Result<()> {
         self.0.segment().check_fork()?;
-        self.0.call(deadline, f)
+        self.0.call(deadline, f, || self.0.segment().is_original())
     }
 
     /// Whether a function has completed.
@@ -186,3 +193,7 @@ impl fmt::Debug for Once {
         f.debug_struct("Once").field("completed", &self.0.is_done()).finish()
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "model/once.rs"]
+mod checks;

@@ -17,12 +17,11 @@ use ipc_core::Shared;
 use crate::barrier::BarrierState;
 use crate::condvar::CondvarState;
 use crate::event::EventState;
-use crate::lock::Lock;
 use crate::mutex::{MutexGuard, MutexState};
 use crate::once::OnceState;
 use crate::rlock::{RLockGuard, RLockState};
 use crate::rwlock::{ReadGuard, RwState, WriteGuard};
-use crate::semaphore::SemaphoreState;
+use crate::semaphore::{Semaphore, SemaphoreState};
 use crate::signal::SignalState;
 
 /// What came of an attempt to take a robust mutex.
@@ -101,24 +100,6 @@ impl RobustMutex {
         unsafe { libc::pthread_mutex_unlock(self.0.get()) };
     }
 
-    /// Whether anybody has it, or nobody knows.
-    pub(crate) fn is_taken(&self) -> bool {
-        match self.try_lock() {
-            Taken::Clean => {
-                self.unlock();
-                false
-            }
-            Taken::OwnerDied => {
-                // Left for the next one to find: a mutex that is unlocked in this state would be of no more use, so it goes back
-                // in working order; no slot of ours protects data that a death could have damaged.
-                self.mark_consistent();
-                self.unlock();
-                false
-            }
-            Taken::Busy | Taken::ByUs | Taken::Damaged => true,
-        }
-    }
-
     /// After [`Taken::OwnerDied`]: it works again, and the next one to take it is told nothing.
     pub(crate) fn mark_consistent(&self) {
         // SAFETY: as in `try_lock`.
@@ -152,56 +133,71 @@ impl<T: Pod> Data<T> {
     }
 }
 
-/// The type parameter of a lock, as it is compared by those who open it: the name without its path, as it differs between programs.
+/// The type parameter of a lock, as it is compared by those who open it: names without their paths, which differ between programs.
 pub(crate) fn contents_of<T>() -> String {
     let name = std::any::type_name::<T>();
-    format!("{} of {} bytes", name.rsplit("::").next().unwrap_or(name), size_of::<T>())
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let mut short = String::new();
+    let mut rest = name;
+    while let Some(start) = rest.find(is_part) {
+        let len = rest[start..].find(|c| !is_part(c)).unwrap_or(rest.len() - start);
+        let path = &rest[start..start + len];
+        short.push_str(&rest[..start]);
+        short.push_str(path.rsplit("::").next().unwrap_or(path));
+        rest = &rest[start + len..];
+    }
+    format!("{short}{rest} of {} bytes", size_of::<T>())
 }
 
 // SAFETY (all of the following): `repr(C)`, made of atomics, robust mutexes, which are changed by the C library's atomics,
 // and `Data` of plain types, which is reached through the guards below only, that is, under the lock beside it. No pointers of ours,
 // no destructors. The C library's own pointers in a mutex are followed by the thread that holds it, in its own process.
 macro_rules! shared {
-    ($($state:ty: $kind:literal;)*) => { $(
+    ($($state:ty: $kind:literal, $words:expr;)*) => { $(
         // SAFETY: as said above the macro.
         unsafe impl Shared for $state {
             const KIND: &'static str = $kind;
             const VERSION: u32 = 1;
+
+            fn check_words(words: usize) -> bool {
+                $words.contains(&words)
+            }
         }
     )* };
 }
 
 shared! {
-    SemaphoreState: "semaphor";
-    SignalState: "signal";
-    CondvarState: "condvar";
-    EventState: "event";
+    SemaphoreState: "semaphore", 1..=Semaphore::MAX_PERMITS as usize;
+    SignalState: "signal", 0..=0;
+    CondvarState: "condvar", 0..=0;
+    EventState: "event", 0..=0;
 }
 
 macro_rules! shared_with_lock {
-    ($($state:ident $(<$t:ident>)?: $kind:literal, $contents:expr;)*) => { $(
+    ($($state:ident $(<$t:ident>)?: $kind:literal, $contents:expr, $words:expr;)*) => { $(
         // SAFETY: as said above the first macro.
         unsafe impl $(<$t: Pod>)? Shared for $state $(<$t>)? {
             const KIND: &'static str = $kind;
             const VERSION: u32 = 1;
+            const HAS_LOCKS: bool = true;
 
             fn contents() -> String {
                 $contents
             }
 
-            fn is_held_here(&self) -> bool {
-                self.is_lock_held_here()
+            fn check_words(words: usize) -> bool {
+                $words.contains(&words)
             }
         }
     )* };
 }
 
 shared_with_lock! {
-    MutexState<T>: "mutex", contents_of::<T>();
-    RLockState<T>: "rlock", contents_of::<T>();
-    RwState<T>: "rwlock", contents_of::<T>();
-    BarrierState: "barrier", String::new();
-    OnceState: "once", String::new();
+    MutexState<T>: "mutex", contents_of::<T>(), 0..=0;
+    RLockState<T>: "rlock", contents_of::<T>(), 0..=0;
+    RwState<T>: "rwlock", contents_of::<T>(), 0..=0;
+    BarrierState: "barrier", String::new(), 1..=usize::MAX;
+    OnceState: "once", String::new(), 0..=0;
 }
 
 // SAFETY: a lock is made for being used by several threads and processes at once; data is reached under it.
@@ -273,4 +269,4 @@ impl<T: Pod> DerefMut for WriteGuard<'_, T> {
 }
 
 #[cfg(not(loom))]
-const _: () = assert!(size_of::<Lock>() == size_of::<libc::pthread_mutex_t>() + 8);
+const _: () = assert!(size_of::<crate::lock::Lock>() == size_of::<libc::pthread_mutex_t>() + 8);

@@ -54,10 +54,6 @@ pub(crate) struct RLockState<T> {
 }
 
 impl<T: Pod> RLockState<T> {
-    pub(crate) fn is_lock_held_here(&self) -> bool {
-        self.lock.is_held_here()
-    }
-
     fn init(view: &View<RLockState<T>>, value: T) {
         view.lock.init();
         view.data.init(value);
@@ -99,6 +95,7 @@ impl<T: Pod> RLock<T> {
     /// # Errors
     /// [`Error::OwnerDied`] if an owner died with it and nobody has repaired the value since: it is not taken.
     #[doc(alias = "acquire")]
+    #[inline]
     pub fn lock(&self) -> Result<RLockGuard<'_, T>> {
         self.lock_until(Deadline::NEVER)
     }
@@ -153,8 +150,10 @@ impl<T: Pod> RLock<T> {
         repair: impl FnOnce(&Cell<T>, Option<u32>) -> bool,
     ) -> Result<RLockGuard<'_, T>> {
         let guard = self.take(deadline)?;
-        if let Some(died) = guard.locked.died {
-            if !repair(&guard, died.pid) {
+        if let Some(died) = guard.locked.died() {
+            let is_sound = repair(&guard, died.pid);
+            self.0.segment().check_fork()?;
+            if !is_sound {
                 return Err(died.into());
             }
             self.0.lock.mark_repaired();
@@ -162,19 +161,22 @@ impl<T: Pod> RLock<T> {
         Ok(guard)
     }
 
+    #[inline]
     fn lock_until(&self, deadline: Deadline) -> Result<RLockGuard<'_, T>> {
         let guard = self.take(deadline)?;
-        match guard.locked.died {
+        match guard.locked.died() {
             None => Ok(guard),
             Some(died) => Err(died.into()),
         }
     }
 
+    #[inline]
     fn take(&self, deadline: Deadline) -> Result<RLockGuard<'_, T>> {
         let state = &*self.0;
         let locked = match state.lock.acquire(self.0.segment(), deadline) {
             Ok(locked) => {
                 state.depth.store(0, Ordering::Relaxed); // a dead owner may have left another number
+                self.0.local().mark(0);
                 locked
             }
             Err(Error::AlreadyLocked) => {
@@ -217,12 +219,13 @@ impl<T: Pod> RLockGuard<'_, T> {
 
 impl<T: Pod> Drop for RLockGuard<'_, T> {
     fn drop(&mut self) {
-        if !self.rlock.0.segment().is_original() {
-            return;
-        }
-        let state = self.state();
+        let (segment, state) = (self.rlock.0.segment(), self.state());
         match state.depth.load(Ordering::Relaxed) {
-            0 => state.lock.release(self.locked),
+            _ if !segment.is_original() => {} // the depth is the original's
+            0 => {
+                self.rlock.0.local().unmark(0);
+                state.lock.give_back(segment, self.locked);
+            }
             depth => {
                 state.lock.note_panic(self.locked);
                 state.depth.store(depth - 1, Ordering::Relaxed);

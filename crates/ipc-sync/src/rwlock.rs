@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, compiler_fence};
 use std::time::Duration;
 
 use bytemuck::Pod;
-use ipc_core::{Deadline, Segment, View, crash_point};
+use ipc_core::{Deadline, Local, Segment, View, crash_point};
 use serde::{Deserialize, Serialize};
 
 use crate::lock::{Died, Lock, Locked};
@@ -17,6 +17,10 @@ use crate::{Error, Result, held};
 
 /// How many guards for reading there can be at a time.
 const SLOTS: usize = 64;
+/// Where a process marks that it has the guard for writing; the slots before it are those of readers.
+const WRITER: usize = SLOTS;
+
+const _: () = assert!(WRITER < Local::PLACES);
 
 /// A value that many can read at a time, or one can change.
 ///
@@ -47,7 +51,7 @@ const SLOTS: usize = 64;
 /// # Misuse
 ///
 /// Asking for a second guard in a thread that has one is [`Error::AlreadyLocked`], except that several guards for reading are
-/// possible as long as no writer waits.
+/// possible as long as no writer waits and a slot is free.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
 pub struct RwLock<T: Pod>(View<RwState<T>>);
@@ -74,7 +78,7 @@ pub(crate) struct RwState<T> {
 pub(crate) struct RwCore<const N: usize> {
     writers: Lock,
     phase: AtomicU32,
-    unused: [u32; 3],
+    unused: [std::sync::atomic::AtomicU32; 3],
     slots: [Slot; N],
 }
 
@@ -82,6 +86,10 @@ pub(crate) struct RwCore<const N: usize> {
 #[repr(C, align(64))]
 #[cfg_attr(all(test, loom), derive(Default))]
 struct Slot(RobustMutex);
+
+const NO_SLOT: &str = "a reader's slot is no robust mutex any more";
+/// How long to wait for one slot before looking at all of them again.
+const LOOK_AROUND: Duration = Duration::from_millis(1);
 
 /// Nobody writes; readers may come in.
 const IDLE: u32 = 0;
@@ -96,19 +104,15 @@ impl<const N: usize> RwCore<N> {
         self.slots.iter().for_each(|slot| slot.0.init());
     }
 
-    /// Comes in as a reader, and returns the slot, which is to be given to [`leave`](RwCore::leave).
-    fn enter(&self, deadline: Deadline, home: usize) -> Result<(usize, Option<Died>)> {
-        held::enter()?;
-        let slot = self.enter_counted(deadline, home).inspect_err(|_| held::leave())?;
-        crash_point!("rwlock.reader-in");
-        Ok(slot)
-    }
-
-    fn enter_counted(&self, deadline: Deadline, home: usize) -> Result<(usize, Option<Died>)> {
-        if let Some(slot) = self.take_slot(home)? {
+    /// Comes in as a reader, and returns the slot, which is to be given to [`leave`](RwCore::leave). Of the slots only such as are
+    /// `usable`.
+    #[inline]
+    fn enter(&self, deadline: Deadline, home: usize, usable: impl Fn(usize) -> bool) -> Result<(usize, Option<Died>)> {
+        if let Some(slot) = self.take_slot(home, &usable)? {
             order();
             if self.phase.load(Ordering::SeqCst) == IDLE {
-                return Ok((slot, self.writers.look().died));
+                crash_point!("rwlock.reader-in");
+                return Ok((slot, self.writers.look().died()));
             }
             self.slots[slot].0.unlock();
         }
@@ -117,43 +121,51 @@ impl<const N: usize> RwCore<N> {
         }
         // Behind the writer that is there. With its lock in hand no other one can come.
         let locked = self.lock_writers(deadline)?;
-        let slots = Slices::new(deadline);
-        let slot = loop {
-            match self.take_slot(home) {
-                Ok(Some(slot)) => break Ok(slot),
-                Ok(None) if deadline.is_now() => break Err(Error::WouldBlock),
-                // All slots are taken: wait for one reader to leave.
-                Ok(None) => match slots.next() {
-                    Some(limit) => match self.slots[home % N].0.lock_within(limit) {
-                        Taken::Clean => break Ok(home % N),
-                        Taken::OwnerDied => {
-                            self.slots[home % N].0.mark_consistent();
-                            break Ok(home % N);
-                        }
-                        _ => {}
-                    },
-                    None => break Err(Error::Timeout),
-                },
-                Err(error) => break Err(error),
-            }
-        };
+        let slot = self.wait_for_slot(deadline, home, usable);
         self.writers.release(locked);
-        Ok((slot?, locked.died))
+        crash_point!("rwlock.reader-in");
+        Ok((slot?, locked.died()))
+    }
+
+    fn wait_for_slot(&self, deadline: Deadline, home: usize, usable: impl Fn(usize) -> bool) -> Result<usize> {
+        let mut slices = Slices::new(deadline);
+        loop {
+            if let Some(slot) = self.take_slot(home, &usable)? {
+                return Ok(slot);
+            }
+            if deadline.is_now() {
+                return Err(Error::WouldBlock);
+            }
+            // All slots are taken: wait until one reader has left, but not long, as it may be another one that leaves.
+            let limit = slices.next().ok_or(Error::Timeout)?.min(LOOK_AROUND);
+            let slot = &self.slots[home % N].0;
+            match slot.lock_within(limit) {
+                Taken::Clean => slot.unlock(),
+                Taken::OwnerDied => {
+                    slot.mark_consistent();
+                    slot.unlock();
+                }
+                Taken::Busy | Taken::ByUs => {}
+                Taken::Damaged => return Err(Error::Damaged(NO_SLOT)),
+            }
+        }
     }
 
     /// Takes any free slot. Not one that this thread has: that is somebody's guard.
-    fn take_slot(&self, home: usize) -> Result<Option<usize>> {
-        for i in 0..N {
-            let slot = (home + i) % N;
-            match self.slots[slot].0.try_lock() {
-                Taken::Clean => return Ok(Some(slot)),
-                Taken::OwnerDied => {
-                    self.slots[slot].0.mark_consistent(); // a reader changes nothing
-                    return Ok(Some(slot));
-                }
-                Taken::Busy | Taken::ByUs => {}
-                Taken::Damaged => return Err(Error::Damaged("a reader's slot is no robust mutex any more")),
+    #[inline]
+    fn take_slot(&self, home: usize, usable: impl Fn(usize) -> bool) -> Result<Option<usize>> {
+        for slot in (0..N).map(|i| (home + i) % N) {
+            let mutex = &self.slots[slot].0;
+            match mutex.try_lock() {
+                Taken::Clean => {}
+                Taken::OwnerDied => mutex.mark_consistent(), // a reader changes nothing
+                Taken::Busy | Taken::ByUs => continue,
+                Taken::Damaged => return Err(Error::Damaged(NO_SLOT)),
             }
+            if usable(slot) {
+                return Ok(Some(slot));
+            }
+            mutex.unlock();
         }
         Ok(None)
     }
@@ -176,29 +188,30 @@ impl<const N: usize> RwCore<N> {
 
     fn leave(&self, slot: usize) {
         self.slots[slot].0.unlock();
-        held::leave();
     }
 
-    /// Comes in as the writer.
-    fn enter_writing(&self, deadline: Deadline) -> Result<Locked> {
+    /// Comes in as the writer, unless a reader's slot is free though it is not `usable`.
+    fn enter_writing(&self, deadline: Deadline, usable: impl Fn(usize) -> bool) -> Result<Locked> {
         let locked = self.lock_writers(deadline)?;
         self.phase.store(WAITING, Ordering::SeqCst);
         order();
         crash_point!("rwlock.writer-announced");
-        if let Err(error) = self.wait_for_readers(deadline) {
+        if let Err(error) = self.wait_for_readers(deadline, usable) {
             self.phase.store(IDLE, Ordering::SeqCst);
             self.writers.release(locked);
             return Err(error);
         }
         self.phase.store(WRITING, Ordering::SeqCst);
+        // What is written to the value must come after that also in the order of the instructions, which is what a kill respects.
+        compiler_fence(Ordering::SeqCst);
         crash_point!("rwlock.writer-in");
         Ok(locked)
     }
 
-    fn wait_for_readers(&self, deadline: Deadline) -> Result<()> {
-        let slices = Slices::new(deadline);
+    fn wait_for_readers(&self, deadline: Deadline, usable: impl Fn(usize) -> bool) -> Result<()> {
+        let mut slices = Slices::new(deadline);
         let mut is_reader = None;
-        for slot in &self.slots {
+        for (n, slot) in self.slots.iter().enumerate() {
             let mut taken = slot.0.try_lock();
             while taken == Taken::Busy {
                 // Before it waits for anybody: that one may wait for this thread.
@@ -214,16 +227,19 @@ impl<const N: usize> RwCore<N> {
                 Taken::Clean => {}
                 Taken::OwnerDied => slot.0.mark_consistent(),
                 Taken::ByUs => return Err(Error::AlreadyLocked),
-                Taken::Busy | Taken::Damaged => {
-                    return Err(Error::Damaged("a reader's slot is no robust mutex any more"));
-                }
+                Taken::Busy | Taken::Damaged => return Err(Error::Damaged(NO_SLOT)),
             }
             slot.0.unlock();
+            if !usable(n) {
+                return Err(Error::GuardForgotten);
+            }
         }
         Ok(())
     }
 
     fn leave_writing(&self, locked: Locked) {
+        compiler_fence(Ordering::SeqCst);
+        self.writers.note_panic(locked); // before readers can come in, who are to be told
         self.phase.store(IDLE, Ordering::SeqCst);
         self.writers.release(locked);
     }
@@ -240,11 +256,6 @@ impl<T: Pod> RwState<T> {
     fn init(view: &View<RwState<T>>, value: T) {
         view.core.init();
         view.data.init(value);
-    }
-
-    pub(crate) fn is_lock_held_here(&self) -> bool {
-        // Who has a slot is not noted, so any that is taken counts: at worst, a reader elsewhere makes us keep a mapping.
-        self.core.writers.is_held_here() || self.core.slots.iter().any(|slot| slot.0.is_taken())
     }
 }
 
@@ -282,6 +293,7 @@ impl<T: Pod> RwLock<T> {
     ///
     /// # Errors
     /// [`Error::OwnerDied`] if a writer died while it wrote and nobody has repaired the value since: it is not taken.
+    #[inline]
     pub fn read(&self) -> Result<ReadGuard<'_, T>> {
         self.read_until(Deadline::NEVER)
     }
@@ -355,9 +367,20 @@ impl<T: Pod> RwLock<T> {
         self.write_or_repair_until(Deadline::after(timeout), repair)
     }
 
+    #[inline]
     fn read_until(&self, deadline: Deadline) -> Result<ReadGuard<'_, T>> {
-        self.0.segment().check_fork()?;
-        let (slot, died) = self.0.core.enter(deadline, home())?;
+        let (segment, local) = (self.0.segment(), self.0.local());
+        segment.check_fork()?;
+        held::enter()?;
+        let entered = self.0.core.enter(deadline, home(), |slot| !local.is_marked(slot));
+        let (slot, died) = entered.inspect_err(|_| held::leave())?;
+        // A writer of this process takes its mark away before readers come in.
+        if local.is_marked(WRITER) {
+            self.0.core.leave(slot);
+            held::leave();
+            return Err(Error::GuardForgotten);
+        }
+        local.mark(slot);
         let guard = ReadGuard { lock: self, slot, not_send: PhantomData };
         match died {
             None => Ok(guard),
@@ -367,7 +390,7 @@ impl<T: Pod> RwLock<T> {
 
     fn write_until(&self, deadline: Deadline) -> Result<WriteGuard<'_, T>> {
         let guard = self.take_writing(deadline)?;
-        match guard.locked.died {
+        match guard.locked.died() {
             None => Ok(guard),
             Some(died) => Err(died.into()),
         }
@@ -379,8 +402,10 @@ impl<T: Pod> RwLock<T> {
         repair: impl FnOnce(&mut T, Option<u32>) -> bool,
     ) -> Result<WriteGuard<'_, T>> {
         let mut guard = self.take_writing(deadline)?;
-        if let Some(died) = guard.locked.died {
-            if !repair(&mut guard, died.pid) {
+        if let Some(died) = guard.locked.died() {
+            let is_sound = repair(&mut guard, died.pid);
+            self.0.segment().check_fork()?;
+            if !is_sound {
                 return Err(died.into());
             }
             self.0.core.writers.mark_repaired();
@@ -389,8 +414,17 @@ impl<T: Pod> RwLock<T> {
     }
 
     fn take_writing(&self, deadline: Deadline) -> Result<WriteGuard<'_, T>> {
-        self.0.segment().check_fork()?;
-        let locked = self.0.core.enter_writing(deadline)?;
+        let (segment, local) = (self.0.segment(), self.0.local());
+        segment.check_fork()?;
+        held::enter()?;
+        let entered = self.0.core.enter_writing(deadline, |slot| !local.is_marked(slot));
+        let locked = entered.inspect_err(|_| held::leave())?;
+        if local.is_marked(WRITER) {
+            self.0.core.leave_writing(locked);
+            held::leave();
+            return Err(Error::GuardForgotten);
+        }
+        local.mark(WRITER);
         Ok(WriteGuard { lock: self, locked, not_send: PhantomData })
     }
 }
@@ -435,9 +469,11 @@ impl<T: Pod> ReadGuard<'_, T> {
 
 impl<T: Pod> Drop for ReadGuard<'_, T> {
     fn drop(&mut self) {
+        self.lock.0.local().unmark(self.slot);
         if self.lock.0.segment().is_original() {
             self.lock.0.core.leave(self.slot);
         }
+        held::leave();
     }
 }
 
@@ -464,9 +500,11 @@ impl<T: Pod> WriteGuard<'_, T> {
 
 impl<T: Pod> Drop for WriteGuard<'_, T> {
     fn drop(&mut self) {
+        self.lock.0.local().unmark(WRITER);
         if self.lock.0.segment().is_original() {
             self.lock.0.core.leave_writing(self.locked);
         }
+        held::leave();
     }
 }
 

@@ -1,7 +1,7 @@
 //! A number of permits.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ipc_core::{Deadline, Participant, Segment, View, crash_point};
@@ -44,8 +44,9 @@ use crate::{Error, Result, Signal};
 ///
 /// # When a process dies
 ///
-/// Its permits come back once the kernel has closed its descriptors: whoever waits finds them within 25 ms, whoever comes later
-/// at once. They also come back when it replaces its program (exec), or drops its last handle of the semaphore. While a copy of it lives
+/// Its permits come back once the kernel has closed its descriptors: whoever waits finds them within 25 ms, or 80 ms after a long wait, whoever comes later
+/// at once. They also come back when it replaces its program (exec), or drops its last handle of the semaphore and of whatever else lies in
+/// the same segment. While a copy of it lives
 /// that was forked without exec, they do not: the copy keeps its descriptors open.
 ///
 /// # Misuse
@@ -74,7 +75,7 @@ pub type BoundedSemaphore = Semaphore;
 #[derive(Debug)]
 pub(crate) struct SemaphoreState {
     freed: WaitWord,
-    unused: u32,
+    unused: AtomicU32,
 }
 
 /// In the word of a permit: it is kept without a guard. Above all numbers of participants.
@@ -302,8 +303,10 @@ impl Permit<'_> {
     /// Keeps the permit without a guard, until [`Semaphore::release`] or until the process ends.
     #[doc(alias = "forget")]
     pub fn keep(self) {
-        let (word, me) = (&self.semaphore.view.words()[self.slot], self.semaphore.me());
-        word.swap_if(me, me | KEPT);
+        let (view, me) = (&self.semaphore.view, self.semaphore.me());
+        if view.segment().is_original() {
+            view.words()[self.slot].swap_if(me, me | KEPT);
+        }
         std::mem::forget(self);
     }
 }

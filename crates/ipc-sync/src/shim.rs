@@ -49,6 +49,7 @@ mod machine {
 
     pub(crate) use crate::raw::RobustMutex;
     pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
+    pub(crate) use std::time::Instant;
 
     /// A word on which processes sleep.
     #[derive(Debug, Default)]
@@ -70,7 +71,9 @@ mod machine {
         }
     }
 
-    /// Orders a change of the condition before the look for waiters. Nothing is to be done: both are `SeqCst` operations.
+    /// Orders a change of the condition before the look for waiters. Nothing is to be done where both are `SeqCst` operations, which have a
+    /// total order. A slot of `RwLock` is not changed by one, but looked for by the writer with a read-modify-write: it finds the
+    /// reader's, or the reader's takes over from it, and with that sees what the writer announced before.
     #[inline]
     pub(crate) fn order() {}
 }
@@ -80,14 +83,18 @@ mod model {
     use std::time::Duration;
 
     use loom::sync::{Condvar, Mutex};
+    use loom::thread::ThreadId;
 
     pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64};
+
+    use crate::raw::Taken;
 
     /// As the kernel's: to compare and to fall asleep is one step, seen from those who wake.
     #[derive(Debug, Default)]
     pub(crate) struct Futex {
         value: AtomicU32,
-        queue: Mutex<()>,
+        /// Whether anybody sleeps: to wake nobody would only be one more step to be tried in every order.
+        queue: Mutex<bool>,
         woken: Condvar,
     }
 
@@ -97,15 +104,17 @@ mod model {
         }
 
         pub(crate) fn sleep(&self, expected: u32, _limit: Duration) {
-            let queue = self.queue.lock().unwrap();
+            let mut queue = self.queue.lock().unwrap();
             if self.value.load(loom::sync::atomic::Ordering::SeqCst) == expected {
+                *queue = true;
                 drop(self.woken.wait(queue).unwrap());
             }
         }
 
         pub(crate) fn wake_all(&self) {
-            drop(self.queue.lock().unwrap());
-            self.woken.notify_all();
+            if std::mem::take(&mut *self.queue.lock().unwrap()) {
+                self.woken.notify_all();
+            }
         }
     }
 
@@ -114,53 +123,99 @@ mod model {
         loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
     }
 
+    /// Time stands still: no look at who is alive ever becomes due, whatever time a model takes.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Instant;
+
+    impl Instant {
+        pub(crate) fn now() -> Instant {
+            Instant
+        }
+
+        pub(crate) fn saturating_duration_since(&self, _earlier: Instant) -> Duration {
+            Duration::ZERO
+        }
+    }
+
     /// The C library's mutex cannot be modelled; its contract is this.
     #[derive(Debug, Default)]
     pub(crate) struct RobustMutex {
-        owner: Mutex<Option<loom::thread::ThreadId>>,
+        /// Who has it, and whether anybody sleeps.
+        owner: Mutex<(Owner, bool)>,
         free: Condvar,
     }
 
-    use crate::raw::Taken;
+    #[derive(Debug, Default, PartialEq, Eq)]
+    enum Owner {
+        #[default]
+        Nobody,
+        Thread(ThreadId),
+        /// The thread has it from a dead one, and has not declared it consistent.
+        Heir(ThreadId),
+        #[cfg_attr(not(test), expect(dead_code, reason = "nobody is killed but by a model"))]
+        Dead,
+        Unusable,
+    }
 
     impl RobustMutex {
         pub(crate) fn try_lock(&self) -> Taken {
-            let mut owner = self.owner.lock().unwrap();
-            let me = loom::thread::current().id();
-            match *owner {
-                Some(thread) if thread == me => Taken::ByUs,
-                Some(_) => Taken::Busy,
-                None => {
-                    *owner = Some(me);
-                    Taken::Clean
+            self.owner.lock().unwrap().0.give()
+        }
+
+        pub(crate) fn lock_within(&self, _limit: Duration) -> Taken {
+            let mut state = self.owner.lock().unwrap();
+            loop {
+                match state.0.give() {
+                    Taken::Busy => {
+                        state.1 = true;
+                        state = self.free.wait(state).unwrap();
+                    }
+                    taken => return taken,
                 }
             }
         }
 
-        pub(crate) fn lock_within(&self, _limit: Duration) -> Taken {
-            let mut owner = self.owner.lock().unwrap();
-            let me = loom::thread::current().id();
-            if *owner == Some(me) {
-                return Taken::ByUs;
-            }
-            while owner.is_some() {
-                owner = self.free.wait(owner).unwrap();
-            }
-            *owner = Some(me);
-            Taken::Clean
-        }
-
         pub(crate) fn unlock(&self) {
-            *self.owner.lock().unwrap() = None;
-            self.free.notify_all();
+            self.pass_on(|owner| if matches!(owner, Owner::Heir(_)) { Owner::Unusable } else { Owner::Nobody });
         }
 
-        pub(crate) fn mark_consistent(&self) {}
+        /// What the kernel does when the owner has died.
+        #[cfg(test)]
+        pub(crate) fn owner_dies(&self) {
+            self.pass_on(|_| Owner::Dead);
+        }
 
-        pub(crate) fn is_taken(&self) -> bool {
-            self.owner.lock().unwrap().is_some()
+        fn pass_on(&self, next: impl Fn(&Owner) -> Owner) {
+            let mut state = self.owner.lock().unwrap();
+            state.0 = next(&state.0);
+            let somebody_sleeps = std::mem::take(&mut state.1);
+            drop(state);
+            if somebody_sleeps {
+                self.free.notify_all();
+            }
+        }
+
+        pub(crate) fn mark_consistent(&self) {
+            self.owner.lock().unwrap().0 = Owner::Thread(loom::thread::current().id());
         }
 
         pub(crate) fn init(&self) {}
+    }
+
+    impl Owner {
+        /// Gives the mutex to this thread, if it can have it.
+        fn give(&mut self) -> Taken {
+            let me = loom::thread::current().id();
+            let (next, taken) = match self {
+                Owner::Nobody => (Owner::Thread(me), Taken::Clean),
+                Owner::Dead => (Owner::Heir(me), Taken::OwnerDied),
+                Owner::Unusable => return Taken::Damaged,
+                Owner::Thread(thread) | Owner::Heir(thread) => {
+                    return if *thread == me { Taken::ByUs } else { Taken::Busy };
+                }
+            };
+            *self = next;
+            taken
+        }
     }
 }

@@ -33,7 +33,9 @@ use crate::{Error, Result};
 /// # When a process dies
 ///
 /// Who waits without a limit gets [`Error::Abandoned`] when nobody else has the signal any more: no other process, no message
-/// that is on its way, and no other handle in this process. So give threads that are to release it a handle of their own.
+/// that is on its way, and no other handle in this process. So give threads that are to release it a handle of their own. A
+/// process that keeps a handle which it does not need keeps the others waiting: give the last one away. An object that never left
+/// its process is never abandoned, as its threads may have it by reference.
 ///
 /// # References
 /// sem_overview(7); CPython `multiprocessing.Semaphore(0)`.
@@ -185,3 +187,7 @@ impl fmt::Debug for Signal {
         f.debug_struct("Signal").field("count", &self.0.count).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "model/signal.rs"]
+mod checks;

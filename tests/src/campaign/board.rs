@@ -13,6 +13,7 @@ const AT_POINT: u64 = 2;
 const STOPS: u64 = 3;
 const MESSAGES: u64 = 4;
 const STALL: u64 = 5;
+const INSIDE: u64 = 6;
 const FLAWS: u64 = 8;
 const HITS: u64 = 16;
 
@@ -40,6 +41,10 @@ impl Board {
 
     pub(super) fn stops(&self) -> u64 {
         self.0.get(STOPS)
+    }
+
+    pub(super) fn inside(&self) -> u64 {
+        self.0.get(INSIDE)
     }
 
     pub(super) fn messages(&self) -> u64 {
@@ -70,6 +75,7 @@ impl Board {
     pub(super) fn enter(&self, round: &Round) {
         self.add(KILLS, u64::from(round.is_kill()));
         self.add(STOPS, u64::from(round.struck.stopped));
+        self.add(INSIDE, u64::from(round.is_kill() && round.inside));
         self.add(MESSAGES, round.messages);
         if let Some(point) = round.hit() {
             self.add(AT_POINT, 1);

@@ -1,5 +1,6 @@
 //! What the workers note, in memory that survives them.
 
+use std::fmt;
 use std::os::fd::AsFd;
 
 use ipc_core::Handle;
@@ -15,7 +16,7 @@ use super::message::Flaw;
 pub struct Journal(Handle);
 
 /// One worker's page of the journal: how many messages it has begun, finished and got, by the order in which it does so.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Lane {
     journal: Journal,
     number: u64,
@@ -23,11 +24,14 @@ pub struct Lane {
 
 /// How many lanes there are.
 const LANES: u64 = 4;
-const FIELDS: u64 = 4;
+const FIELDS: u64 = 5;
 const ATTEMPTED: u64 = 0;
 const ACKNOWLEDGED: u64 = 1;
 const RECEIVED: u64 = 2;
 const FLAW: u64 = 3;
+const TOLD: u64 = 4;
+/// Behind the lanes: whether the survivors are to come to an end.
+const OVER: u64 = LANES * FIELDS;
 
 impl Journal {
     /// Memory for numbers that are all 0.
@@ -74,7 +78,11 @@ impl Journal {
 
     /// All numbers to 0.
     pub(super) fn clear(&self) {
-        (0..LANES * FIELDS).for_each(|place| self.set(place, 0));
+        (0..=OVER).for_each(|place| self.set(place, 0));
+    }
+
+    pub(super) fn end(&self) {
+        self.set(OVER, 1);
     }
 }
 
@@ -92,6 +100,16 @@ impl Lane {
     /// The worker has got the messages up to `n`.
     pub fn receive(&self, n: u64) {
         self.put(RECEIVED, n);
+    }
+
+    /// The worker has been told `n` times that somebody died, and has put in order what that one left behind.
+    pub fn tell(&self, n: u64) {
+        self.put(TOLD, n);
+    }
+
+    /// Whether the survivors are to come to an end, as the victim has.
+    pub fn is_over(&self) -> bool {
+        self.journal.get(OVER) != 0
     }
 
     /// The worker has got something that is wrong.
@@ -114,6 +132,11 @@ impl Lane {
         self.journal.get(self.number * FIELDS + RECEIVED)
     }
 
+    /// See [`tell`](Lane::tell).
+    pub fn told(&self) -> u64 {
+        self.journal.get(self.number * FIELDS + TOLD)
+    }
+
     /// See [`complain`](Lane::complain).
     pub fn flaw(&self) -> Option<Flaw> {
         let number = self.journal.get(self.number * FIELDS + FLAW).checked_sub(1)?;
@@ -122,5 +145,14 @@ impl Lane {
 
     fn put(&self, field: u64, value: u64) {
         self.journal.set(self.number * FIELDS + field, value);
+    }
+}
+
+/// What it says.
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers = [self.attempted(), self.acknowledged(), self.received(), self.told()];
+        let names = ["attempted", "acknowledged", "received", "told"].into_iter();
+        f.debug_map().entries(names.zip(numbers).filter(|(_, number)| *number > 0)).finish()
     }
 }

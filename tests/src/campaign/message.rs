@@ -15,6 +15,8 @@ pub enum Flaw {
     Duplicate,
     /// It is not what was sent.
     Corrupt,
+    /// A survivor got what a dead process held, and was not told.
+    Untold,
     /// A child, a descriptor or a thread is still there.
     Left,
     /// A call gave another error than it should, or took too long.
@@ -23,11 +25,12 @@ pub enum Flaw {
 
 impl Flaw {
     /// All of them, in the order of the columns.
-    pub const ALL: [Flaw; 6] = [Flaw::Hang, Flaw::Lost, Flaw::Duplicate, Flaw::Corrupt, Flaw::Left, Flaw::Wrong];
+    pub const ALL: [Flaw; 7] =
+        [Flaw::Hang, Flaw::Lost, Flaw::Duplicate, Flaw::Corrupt, Flaw::Untold, Flaw::Left, Flaw::Wrong];
 
     /// For the table.
     pub fn name(self) -> &'static str {
-        ["hang", "lost", "dup", "corrupt", "left", "wrong"][self as usize]
+        ["hang", "lost", "dup", "corrupt", "untold", "left", "wrong"][self as usize]
     }
 }
 

@@ -29,6 +29,8 @@ pub const VARIABLE: &str = "IPC_CRASH";
 /// Something that is done again and again, while somebody is killed.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
+    /// Which crate it is for; `--kills` is per crate.
+    pub of: &'static str,
     /// For the command line and the table.
     pub name: &'static str,
     /// For `--list`.

@@ -54,6 +54,8 @@ pub(super) struct Struck {
     pub(super) stopped: bool,
     /// It stopped itself, at its crash point.
     pub(super) stopped_itself: bool,
+    /// It was let go on after a stop.
+    pub(super) went_on: bool,
     /// When it was seen to have ended.
     pub(super) ended: Option<Instant>,
 }
@@ -118,6 +120,7 @@ impl Plan {
             ends_within(&victim, stop.pause);
             if stop.goes_on {
                 signal(&victim, Signal::SIGCONT);
+                struck.went_on = true;
                 ends_within(&victim, self.later);
             }
         }

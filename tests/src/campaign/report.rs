@@ -1,5 +1,7 @@
 //! The program around the scenarios: its command line, and the table it prints.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,11 +9,13 @@ use super::board::Board;
 use super::message::Flaw;
 use super::supervisor::{Order, watch};
 use super::{Scenario, points};
+use crate::SETTLE;
 
 const HELP: &str = "\
 Kills workers again and again, and looks at what the survivors see.
 
-  --kills N        how many kills in all, shared by the scenarios (2000)
+  --kills N        how many kills for each crate, shared by its scenarios (2000)
+  --kills CRATE=N  how many for this one; may be given several times
   --seed S         what was printed by the run that is to be repeated
   --scenario NAME  only this one; may be given several times
   --from N         begin with this round, to repeat one that failed
@@ -23,14 +27,24 @@ const CONTROL_KILLS: u64 = 40;
 
 struct Args {
     kills: u64,
+    /// For the crates that have a number of their own.
+    kills_of: Vec<(String, u64)>,
     seed: u64,
     from: u64,
     only: Vec<String>,
     list: bool,
 }
 
-/// Runs the scenarios as the command line says. It fails if there is a flaw, if a control is not caught, or if a crash point
-/// was never hit.
+impl Args {
+    /// How many kills a scenario gets, as one of so many of its crate.
+    fn share(&self, scenario: &Scenario, real: u64) -> u64 {
+        let own = self.kills_of.iter().rev().find(|(name, _)| name == scenario.of);
+        own.map_or(self.kills, |(_, kills)| *kills).div_ceil(real.max(1))
+    }
+}
+
+/// Runs the scenarios as the command line says. It fails if there is a flaw, if a control is not caught, if a crash point was
+/// never hit, or if a segment with a name is left.
 pub fn main<F>(scenarios: F) -> ExitCode
 where
     F: FnOnce() -> &'static [Scenario] + Copy + Send + 'static,
@@ -44,8 +58,12 @@ where
     };
     let all = scenarios();
     if args.list {
-        all.iter().for_each(|scenario| println!("{:20} {}", scenario.name, scenario.about));
+        all.iter().for_each(|scenario| println!("{:5} {:20} {}", scenario.of, scenario.name, scenario.about));
         return ExitCode::SUCCESS;
+    }
+    if let Some((name, _)) = args.kills_of.iter().find(|(name, _)| all.iter().all(|scenario| scenario.of != name)) {
+        eprintln!("no scenario is for {name}, `--list` names the crates");
+        return ExitCode::from(2);
     }
     let chosen: Vec<usize> =
         (0..all.len()).filter(|i| args.only.is_empty() || args.only.iter().any(|name| name == all[*i].name)).collect();
@@ -54,12 +72,12 @@ where
         return ExitCode::from(2);
     }
     println!("seed {}, {} crash points\n{}", args.seed, points().len(), header());
-    let real = chosen.iter().filter(|i| all[**i].control.is_none()).count() as u64;
-    let (mut good, mut kills, mut hits) = (true, 0, vec![0; points().len()]);
+    let before = segments();
+    let (mut good, mut kills, mut inside, mut hits) = (true, 0, 0, vec![0; points().len()]);
     for &index in &chosen {
         let scenario = &all[index];
-        let share = args.kills.div_ceil(real.max(1));
-        let share = if scenario.control.is_some() { CONTROL_KILLS } else { share };
+        let real = chosen.iter().filter(|i| all[**i].of == scenario.of && all[**i].control.is_none()).count() as u64;
+        let share = if scenario.control.is_some() { CONTROL_KILLS } else { args.share(scenario, real) };
         let begin = Instant::now();
         let board = watch(scenarios, index, Order { seed: args.seed, kills: share, from: args.from });
         println!("{}", row(scenario, &board, begin.elapsed()));
@@ -67,7 +85,13 @@ where
         good &= verdict(scenario, &board).is_ok();
         if scenario.control.is_none() {
             kills += board.kills();
+            inside += board.inside();
         }
+    }
+    let left = left_segments(&before);
+    if !left.is_empty() {
+        println!("left in {SEGMENTS}: {}", left.join(", "));
+        good = false;
     }
     let missed: Vec<_> = points().iter().zip(&hits).filter(|(_, hits)| **hits == 0).map(|(name, _)| *name).collect();
     if args.only.is_empty() && !missed.is_empty() {
@@ -75,19 +99,44 @@ where
         good = false;
     }
     // For whoever reads the output by a program.
-    println!("verdict: {kills} kills, {}", if good { "survived" } else { "FAILED" });
+    let ending = if good { "survived" } else { "FAILED" };
+    println!("verdict: {kills} kills, {inside} of them inside a critical section, {ending}");
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Where the system keeps segments with names.
+const SEGMENTS: &str = "/dev/shm";
+
+fn segments() -> BTreeSet<String> {
+    let entries = fs::read_dir(SEGMENTS).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The segments that are there now and do not go away: other programs of this machine may come and go meanwhile.
+fn left_segments(before: &BTreeSet<String>) -> Vec<String> {
+    let (mut left, begin) = (&segments() - before, Instant::now());
+    while !left.is_empty() && begin.elapsed() < SETTLE {
+        std::thread::yield_now();
+        left = &left & &segments();
+    }
+    left.into_iter().collect()
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Args, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut args =
-        Args { kills: 2000, seed: now.as_micros() as u64 % 1_000_000, from: 0, only: Vec::new(), list: false };
+    let seed = now.as_micros() as u64 % 1_000_000;
+    let mut args = Args { kills: 2000, kills_of: Vec::new(), seed, from: 0, only: Vec::new(), list: false };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n\n{HELP}"));
         let number = |text: String| text.parse().map_err(|_| format!("{text} is no number\n\n{HELP}"));
         match argument.as_str() {
-            "--kills" => args.kills = number(value()?)?,
+            "--kills" => {
+                let text = value()?;
+                match text.split_once('=') {
+                    Some((name, count)) => args.kills_of.push((name.into(), number(count.into())?)),
+                    None => args.kills = number(text)?,
+                }
+            }
             "--seed" => args.seed = number(value()?)?,
             "--from" => args.from = number(value()?)?,
             "--scenario" => args.only.push(value()?),
@@ -112,8 +161,8 @@ fn verdict(scenario: &Scenario, board: &Board) -> Result<&'static str, &'static 
 fn header() -> String {
     let flaws = Flaw::ALL.map(|flaw| format!("{:>8}", flaw.name())).concat();
     format!(
-        "{:20}{:>7}{:>9}{:>7}{:>10}{flaws}{:>9}{:>7}  verdict",
-        "scenario", "kills", "at point", "stops", "messages", "stall", "time"
+        "{:20}{:>7}{:>9}{:>8}{:>7}{:>10}{flaws}{:>9}{:>7}  verdict",
+        "scenario", "kills", "at point", "inside", "stops", "messages", "stall", "time"
     )
 }
 
@@ -121,10 +170,11 @@ fn row(scenario: &Scenario, board: &Board, time: Duration) -> String {
     let flaws = Flaw::ALL.map(|flaw| format!("{:>8}", board.flaws(flaw))).concat();
     let verdict = verdict(scenario, board).unwrap_or_else(|text| text);
     format!(
-        "{:20}{:>7}{:>9}{:>7}{:>10}{flaws}{:>6} ms{:>5} s  {verdict}",
+        "{:20}{:>7}{:>9}{:>8}{:>7}{:>10}{flaws}{:>6} ms{:>5} s  {verdict}",
         scenario.name,
         board.kills(),
         board.at_point(),
+        board.inside(),
         board.stops(),
         board.messages(),
         board.stall().as_millis(),

@@ -25,6 +25,11 @@ impl Rng {
         z ^ (z >> 31)
     }
 
+    /// Another sequence, for a part of the work that may draw more or fewer numbers.
+    pub fn fork(&mut self) -> Rng {
+        Rng(self.next())
+    }
+
     /// A number from 0 to `n - 1`.
     pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n.max(1)

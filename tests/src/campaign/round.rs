@@ -28,6 +28,7 @@ pub struct Round {
     pub(super) struck: Struck,
     pub(super) stall: Duration,
     pub(super) messages: u64,
+    pub(super) inside: bool,
     pub(super) flaws: Vec<(Flaw, String)>,
 }
 
@@ -46,6 +47,7 @@ impl Round {
             struck: Struck::default(),
             stall: Duration::ZERO,
             messages: 0,
+            inside: false,
             flaws: Vec::new(),
         }
     }
@@ -53,6 +55,11 @@ impl Round {
     /// A page of the journal. The victim notes what it attempts on lane 0, from which the campaign knows that it has begun.
     pub fn lane(&self, number: u64) -> Lane {
         self.journal.lane(number)
+    }
+
+    /// Has the survivors come to an end, see [`Lane::is_over`].
+    pub fn end(&self) {
+        self.journal.end();
     }
 
     /// How to start the process that is to be killed, exactly one, inside of [`strike`](Round::strike).
@@ -115,6 +122,16 @@ impl Round {
     /// Counts messages, or whatever the work consists of; the verdict shows them.
     pub fn messages(&mut self, n: u64) {
         self.messages += n;
+    }
+
+    /// Notes that the victim died inside a critical section, or with something in its hands; the verdict shows how many did.
+    pub fn inside(&mut self) {
+        self.inside = true;
+    }
+
+    /// The crash point at which the victim died, if it was one, and not a moment later.
+    pub fn died_at(&self) -> Option<&'static str> {
+        self.hit().filter(|_| !self.struck.went_on)
     }
 
     /// Judges a stream of messages of which one end was killed: `received` must be a prefix of what the sender has

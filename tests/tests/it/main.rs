@@ -5,6 +5,8 @@ mod connection;
 mod daemon;
 mod harness;
 mod segment;
+mod shm;
+mod shm_values;
 mod spawn;
 mod surroundings;
 mod sync;

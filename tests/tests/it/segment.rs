@@ -1,7 +1,7 @@
 //! Segments: what is refused, who has one, and that nothing stays.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use ipc_core::{Connection, Error, Handle, Participant, Process, Segment};
@@ -29,9 +29,12 @@ fn seal(file: &File) {
     fcntl(file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW)).unwrap();
 }
 
-/// Its file, to write into it as nobody should.
-fn file_of(segment: &Segment) -> File {
-    segment.as_fd().try_clone_to_owned().unwrap().into()
+/// Its file, to write into it as nobody should: what travels in a message.
+pub(crate) fn file_of(segment: &Segment) -> File {
+    let (mut ours, theirs) = duplex::<Segment, ()>().unwrap();
+    let mut theirs: Connection<(), Handle> = theirs.into_fd().unwrap().try_into().unwrap();
+    ours.send(segment).unwrap();
+    theirs.recv().unwrap().into_fd().unwrap().into()
 }
 
 #[test]
@@ -115,6 +118,39 @@ fn an_object_is_opened_as_what_it_is_or_not_at_all() {
 }
 
 #[test]
+fn objects_do_not_overlap() {
+    isolated(|| {
+        let segment = Segment::anonymous(1 << 16).unwrap();
+        let big = Mutex::create_in(&segment, 1024, [0u8; 8192]).unwrap();
+        let exists = |made: Result<Mutex<u64>, ipc_sync::Error>, at: usize| {
+            assert!(matches!(made, Err(ipc_sync::Error::Memory(Error::Exists { offset })) if offset == at));
+        };
+        // The bytes there are zero, as if nothing had ever been made of them.
+        exists(Mutex::create_in(&segment, 2048, 0), 1024);
+        exists(Mutex::create_in(&segment, 1024 - 64, 0), 1024);
+        let end = 1024 + Mutex::<[u8; 8192]>::size().next_multiple_of(64);
+        let behind = Mutex::create_in(&segment, end, 5u64).unwrap();
+        let before = Mutex::create_in(&segment, 0, 6u64).unwrap();
+        big.lock().unwrap().fill(255);
+        assert_eq!((*behind.lock().unwrap(), *before.lock().unwrap()), (5, 6));
+    });
+}
+
+#[test]
+fn a_file_in_which_all_numbers_are_locked_is_refused() {
+    isolated(|| {
+        // Somebody has locked all numbers: an error, and not an endless search.
+        let file = memory(4096);
+        seal(&file);
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let other = File::options().read(true).write(true).open(path).unwrap();
+        let all = nix::libc::flock { l_type: 1, l_whence: 0, l_start: 1, l_len: (1 << 62) - 2, l_pid: 0 };
+        fcntl(&other, FcntlArg::F_OFD_SETLK(&all)).unwrap();
+        assert!(matches!(sent_as_segment(file.into()), Err(Error::Decode(_))));
+    });
+}
+
+#[test]
 fn a_header_that_lies_is_an_error() {
     isolated(|| {
         let segment = Segment::anonymous(8192).unwrap();
@@ -124,13 +160,13 @@ fn a_header_that_lies_is_an_error() {
         let open = || Semaphore::open_in(&segment, 0);
         let mut header = [0; 64];
         file.read_exact_at(&mut header, 0).unwrap();
-        for words in [1 << 20, u64::MAX, u64::MAX / 8, 1 << 61] {
-            file.write_all_at(&words.to_ne_bytes(), 24).unwrap();
+        for words in [0, 1 << 20, u64::MAX, u64::MAX / 8, 1 << 61] {
+            file.write_all_at(&words.to_ne_bytes(), 32).unwrap();
             assert!(open().is_err(), "{words} permits");
         }
         file.write_all_at(&header, 0).unwrap();
         assert!(open().is_ok());
-        for byte in 0..24 {
+        for byte in 0..40 {
             file.write_all_at(&[!header[byte]], byte as u64).unwrap();
             assert!(open().is_err(), "byte {byte}");
             file.write_all_at(&header[byte..=byte], byte as u64).unwrap();
@@ -187,6 +223,31 @@ fn who_has_a_segment_is_known_while_it_lives_and_while_it_is_under_way() {
         child.kill().unwrap();
         assert!(child.join_timeout(std::time::Duration::MAX).is_err());
         assert!(!segment.has_others().unwrap() && !segment.is_alive(them).unwrap());
+    });
+}
+
+#[test]
+fn many_objects_of_one_segment_are_one_attachment() {
+    isolated(|| {
+        let segment = Segment::anonymous(1 << 16).unwrap();
+        let mutexes: Vec<_> = (0..100).map(|n| Mutex::create_in(&segment, n * 512, n as u32).unwrap()).collect();
+        let event = Event::create_in(&segment, 60_000 / 64 * 64).unwrap();
+        let child = Process::spawn(
+            |(mutexes, event): (Vec<Mutex<u32>>, Event)| {
+                let files = std::fs::read_dir("/proc/self/fd").unwrap().count();
+                assert!(mutexes.iter().enumerate().all(|(n, mutex)| *mutex.lock().unwrap() == n as u32));
+                event.set().unwrap();
+                files
+            },
+            (mutexes, event.clone()),
+        )
+        .unwrap();
+        event.wait().unwrap();
+        assert!(child.join().unwrap() < 20);
+        drop(segment);
+        event.clear().unwrap();
+        // Nobody else has it: what this process itself attached is not mistaken for somebody.
+        assert!(event.wait().unwrap_err().is_abandoned());
     });
 }
 

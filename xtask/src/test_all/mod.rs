@@ -109,7 +109,7 @@ Options:
       --only NAME[,NAME]  Run these steps only
       --list              Name the steps and run nothing
       --soak              Run the long campaigns instead of the short ones:
-                          50,000 kills, which takes about half an hour, and
+                          100,000 kills, which takes about an hour, and
                           half an hour of fuzzing for each of its targets
   -h, --help              Print this text
 

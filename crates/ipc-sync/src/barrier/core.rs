@@ -1,145 +1,52 @@
 //! The algorithm of the barrier, over words that may be the machine's or loom's.
 //!
-//! What happens at a barrier is short and rare, so it happens under a lock. Whoever is killed while it has the lock leaves nothing half
-//! done: each step is one store that makes it happen, and what was stored before that means nothing without it.
+//! To come, to enroll and to reset happen under a lock: they are short and rare. To break the barrier, to leave it and to let all go on do
+//! not, so that a process which is stopped with the lock keeps nobody from that. Whoever is killed leaves nothing half done: each
+//! step is one store that makes it happen, and what was stored before that means nothing without it.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ipc_core::{Deadline, Participant, crash_point};
 
 use super::BrokenBy;
+use super::words::{Cause, Info, Kind, Moment, Phase, Reset};
 use crate::lock::{Lock, Locked};
-use crate::shim::{AtomicU32, AtomicU64, Word};
-use crate::word::WaitWord;
+use crate::shim::{AtomicU32, AtomicU64, Word, order};
+use crate::word::{SLICE, WaitWord};
 use crate::{Error, Result};
 
 /// Words per place: who has it, and its [`Info`].
 pub(crate) const PLACE_WORDS: usize = 2;
-/// How long a call may wait for the lock that is not itself a wait, where it cannot report an error.
+/// How long a call that is not a wait may wait for the lock.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[repr(C)]
 #[cfg_attr(all(test, loom), derive(Default))]
 pub(crate) struct BarrierState {
+    /// Who has it counts those who have come, gives out places and resets.
     lock: Lock,
     changed: WaitWord,
-    /// How often all came together when the last reset was, and the one before: each reset writes the one that does not count yet.
-    reset_at: [AtomicU32; 2],
-    /// Why it is broken; counts while the phase says so.
-    cause: AtomicU32,
-    cause_pid: AtomicU32,
-    unused: u32,
+    /// When somebody last looked who is alive, so that one does it for all: milliseconds.
+    looked: AtomicU32,
+    /// A [`Reset`] each, the last one and the one before: each reset writes the one that does not count yet.
+    resets: [AtomicU64; 2],
+    /// A [`Cause`], noted before the moment is broken. It counts if the moment is, and is the one it was noted at.
+    cause: AtomicU64,
     /// A [`Moment`].
     moment: AtomicU64,
 }
 
-/// All that must change in one step.
-///
-/// ```text
-/// bits 0 to 31   how often all parties came together
-///     32 to 55   how often it was reset
-///     56, 57     the phase
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Moment(u64);
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<BarrierState>() == size_of::<Lock>() + 40);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// Parties come.
-    Filling,
-    /// All have come, and one of them runs the action.
-    Acting,
-    Broken,
-}
-
-impl Moment {
-    const PHASE: u32 = 56;
-    const RESET: u64 = 1 << 32;
-
-    fn phase(self) -> Phase {
-        match self.0 >> Moment::PHASE {
-            0 => Phase::Filling,
-            1 => Phase::Acting,
-            _ => Phase::Broken,
-        }
-    }
-
-    fn with(self, phase: Phase) -> Moment {
-        let bits = match phase {
-            Phase::Filling => 0,
-            Phase::Acting => 1,
-            Phase::Broken => 2,
-        };
-        Moment(self.stamp() | bits << Moment::PHASE)
-    }
-
-    /// Without the phase.
-    fn stamp(self) -> u64 {
-        self.0 & ((1 << Moment::PHASE) - 1)
-    }
-
-    fn met(self) -> u32 {
-        self.0 as u32
-    }
-
-    fn resets(self) -> u32 {
-        (self.stamp() >> 32) as u32
-    }
-
-    fn all_met(self) -> Moment {
-        Moment((self.stamp() & !u64::from(u32::MAX)) | u64::from(self.met().wrapping_add(1)))
-    }
-
-    fn after_reset(self) -> Moment {
-        Moment(self.stamp().wrapping_add(Moment::RESET)).with(Phase::Filling)
-    }
-}
-
-/// What a place is used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Free,
-    /// Until its owner leaves.
-    Enrolled,
-    /// Its owner was enrolled and has left.
-    Left,
-    /// Once: when the moment has passed it is free again by itself.
-    Once,
-}
-
-/// The second word of a place: bits 0 to 1 the kind, bit 2 whether its owner has arrived, the rest the moment at which it did.
-#[derive(Clone, Copy, Debug)]
-struct Info(u64);
-
-impl Info {
-    const ARRIVED: u64 = 4;
-    const STAMP: u32 = 8;
-
-    fn of(kind: Kind) -> Info {
-        Info(match kind {
-            Kind::Free => 0,
-            Kind::Enrolled => 1,
-            Kind::Left => 2,
-            Kind::Once => 3,
-        })
-    }
-
-    fn arrived(self, now: Moment) -> Info {
-        Info((self.0 & 3) | Info::ARRIVED | now.stamp() << Info::STAMP)
-    }
-
-    fn has_arrived(self, now: Moment) -> bool {
-        self.0 & Info::ARRIVED != 0 && self.0 >> Info::STAMP == now.stamp()
-    }
-
-    fn kind(self, now: Moment) -> Kind {
-        match self.0 & 3 {
-            1 => Kind::Enrolled,
-            2 => Kind::Left,
-            3 if self.has_arrived(now) => Kind::Once,
-            _ => Kind::Free,
-        }
+impl BarrierState {
+    pub(super) fn init<W: Word>(&self, places: &[W]) {
+        self.lock.init();
+        // The memory need not be zero. What the other words contain does not matter.
+        self.moment.store(0, Ordering::Relaxed);
+        self.cause.store(0, Ordering::Relaxed);
+        places.iter().for_each(|word| word.set(0));
     }
 }
 
@@ -151,27 +58,12 @@ struct Arrival {
     is_last: bool,
 }
 
-impl BarrierState {
-    pub(super) fn init<W: Word>(&self, places: &[W]) {
-        self.lock.init();
-        self.moment.store(0, Ordering::Relaxed);
-        places.iter().for_each(|word| word.set(0));
-    }
-
-    pub(crate) fn is_lock_held_here(&self) -> bool {
-        self.lock.is_held_here()
-    }
-
-    fn now(&self) -> Moment {
-        Moment(self.moment.load(Ordering::SeqCst))
-    }
-}
-
 /// The barrier as one of its users sees it.
 pub(super) struct Core<'a, W, F> {
     state: &'a BarrierState,
     places: &'a [W],
     me: Participant,
+    /// Fails in a forked copy of this process.
     is_alive: F,
 }
 
@@ -184,6 +76,11 @@ impl Drop for Inside<'_> {
     }
 }
 
+/// A model has no clock.
+fn at_most(limit: Duration) -> Deadline {
+    if cfg!(loom) { Deadline::NEVER } else { Deadline::after(limit) }
+}
+
 impl<'a, W: Word, F: Fn(Participant) -> Result<bool>> Core<'a, W, F> {
     pub(super) fn new(state: &'a BarrierState, places: &'a [W], me: Participant, is_alive: F) -> Core<'a, W, F> {
         Core { state, places, me, is_alive }
@@ -191,6 +88,29 @@ impl<'a, W: Word, F: Fn(Participant) -> Result<bool>> Core<'a, W, F> {
 
     fn enter(&self, deadline: Deadline) -> Result<Inside<'a>> {
         Ok(Inside(&self.state.lock, self.state.lock.take(deadline, || false)?))
+    }
+
+    /// With looks, meanwhile, whether the barrier is broken.
+    fn enter_to_come(&self, deadline: Deadline) -> Result<Inside<'a>> {
+        loop {
+            let slice = match deadline.remaining() {
+                Some(left) if left <= SLICE => deadline,
+                _ => at_most(SLICE),
+            };
+            match self.enter(slice) {
+                Err(Error::Timeout) if !deadline.has_passed() => self.unbroken().map(drop)?,
+                result => return result,
+            }
+        }
+    }
+
+    fn now(&self) -> Moment {
+        Moment(self.state.moment.load(Ordering::SeqCst))
+    }
+
+    /// Goes on to another moment, unless it is not this one any more.
+    fn step(&self, from: Moment, to: Moment) -> bool {
+        self.state.moment.compare_exchange(from.0, to.0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
     fn parties(&self) -> usize {
@@ -209,51 +129,136 @@ impl<'a, W: Word, F: Fn(Participant) -> Result<bool>> Core<'a, W, F> {
         self.places[place * PLACE_WORDS + 1].set(info.0);
     }
 
+    fn pid(&self, place: usize) -> u32 {
+        Participant::from_number(self.owner(place).value()).map_or(0, Participant::pid)
+    }
+
     fn arrived(&self, now: Moment) -> usize {
         (0..self.parties()).filter(|place| self.info(*place).has_arrived(now)).count()
     }
 
+    fn find(&self, kind: Kind, now: Moment) -> Option<usize> {
+        (0..self.parties()).find(|place| self.info(*place).kind(now) == kind)
+    }
+
+    /// A place that nobody has; that of one who left before all others, as to take it is to come in its stead.
+    fn vacant(&self, now: Moment) -> Option<usize> {
+        self.find(Kind::Left, now).or_else(|| self.find(Kind::Free, now))
+    }
+
+    /// The name first: whoever is killed in between leaves a place of which is known what it was known of before. With the lock.
+    fn take(&self, place: usize, info: Info) {
+        self.owner(place).set(self.me.number());
+        crash_point!("barrier.place-taken");
+        self.set_info(place, info);
+    }
+
+    /// Whether this is a copy of the process that came: an action may fork.
+    fn is_forked(&self) -> bool {
+        matches!((self.is_alive)(self.me), Err(Error::Forked))
+    }
+
     fn has_died(&self, place: usize) -> Result<bool> {
-        match Participant::from_number(self.owner(place).value()) {
-            Some(owner) if owner == self.me => Ok(false),
-            Some(owner) => Ok(!(self.is_alive)(owner)?),
-            None => Ok(true), // nobody of ours has written that
+        let owner = Participant::from_number(self.owner(place).value());
+        Ok(!owner.map_or(Ok(false), &self.is_alive)?)
+    }
+
+    /// A place whose owner is needed, and dead, and its pid. One question to the kernel for places of one process in a row, none for
+    /// our own.
+    fn find_dead(&self, now: Moment, is_needed: impl Fn(Kind) -> bool) -> Result<Option<(usize, u32)>> {
+        let mut alive = self.me.number();
+        for place in 0..self.parties() {
+            let (info, owner) = (self.info(place), self.owner(place).value());
+            if !is_needed(info.kind(now)) || owner == alive {
+                continue;
+            }
+            let who = Participant::from_number(owner); // none: nobody of ours has written that
+            if who.map_or(Ok(false), &self.is_alive)? {
+                alive = owner;
+            } else if owner == self.owner(place).value() && info == self.info(place) {
+                return Ok(Some((place, who.map_or(0, Participant::pid))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Breaks the barrier if somebody is dead who has enrolled or arrived.
+    fn look(&self, now: Moment) -> Result<()> {
+        if let Some((_, pid)) = self.find_dead(now, |kind| matches!(kind, Kind::Enrolled | Kind::Once))? {
+            self.break_at(now, BrokenBy::Died { pid });
+        }
+        Ok(())
+    }
+
+    /// Breaks the barrier if somebody has left.
+    fn look_for_left(&self, now: Moment) {
+        if let Some(place) = self.find(Kind::Left, now) {
+            self.break_at(now, BrokenBy::Left { pid: self.pid(place) });
         }
     }
 
-    /// A place to take; also one whose owner is dead. With the lock.
-    fn take_place(&self, now: Moment) -> Result<Option<usize>> {
-        let free = |place: &usize| matches!(self.info(*place).kind(now), Kind::Free | Kind::Left);
-        let mut place = (0..self.parties()).find(free);
-        if place.is_none() {
-            for candidate in 0..self.parties() {
-                if self.info(candidate).kind(now) == Kind::Enrolled && self.has_died(candidate)? {
-                    place = Some(candidate);
-                    break;
-                }
-            }
+    /// Whether nobody has looked who is there for a slice. It is asked by all who wait, once per slice, and one is told to look.
+    fn is_time_to_look(&self) -> bool {
+        if cfg!(loom) {
+            return false; // a model has no clock
         }
-        if let Some(place) = place {
-            self.set_info(place, Info::of(Kind::Free)); // nobody, until the new owner's name is there
-            self.owner(place).set(self.me.number());
+        // The wall clock, as the monotonic one need not be the same in all processes. If it is set, one look comes too early.
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (now, looked) = (since.as_millis() as u32, &self.state.looked);
+        let before = looked.load(Ordering::Relaxed);
+        now.wrapping_sub(before) >= SLICE.as_millis() as u32
+            && looked.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Looks for parties that will not come, and breaks the barrier if there are any.
+    fn check(&self, alone: &mut impl FnMut() -> Result<()>) -> Result<()> {
+        if !self.is_time_to_look() {
+            return Ok(());
         }
-        Ok(place)
+        let now = self.now();
+        self.look_for_left(now);
+        self.look(now)?;
+        if self.now().phase() == Phase::Broken { Ok(()) } else { alone() }
+    }
+
+    /// How many parties of this process have enrolled, and whether one of them has not come yet.
+    pub(super) fn enrolled_here(&self) -> (usize, bool) {
+        let now = self.now();
+        let is_mine = |place: &usize| {
+            self.info(*place).kind(now) == Kind::Enrolled && self.owner(*place).value() == self.me.number()
+        };
+        let mine = || (0..self.parties()).filter(is_mine);
+        (mine().count(), mine().any(|place| !self.info(place).has_arrived(now)))
     }
 
     pub(super) fn enroll(&self) -> Result<usize> {
-        let inside = self.enter(Deadline::NEVER)?;
-        let place = self.take_place(self.state.now())?.ok_or(Error::Full { parties: self.parties() as u32 })?;
-        self.set_info(place, Info::of(Kind::Enrolled));
+        let _inside = self.enter(at_most(PATIENCE))?;
+        let now = self.now();
+        let place = match self.vacant(now) {
+            Some(place) => place,
+            None => {
+                let dead = self.find_dead(now, |kind| kind == Kind::Enrolled)?;
+                let (place, pid) = dead.ok_or(Error::Full { parties: self.parties() as u32 })?;
+                if self.arrived(now) > 0 {
+                    self.break_at(now, BrokenBy::Died { pid });
+                }
+                place
+            }
+        };
+        self.take(place, Info::of(Kind::Enrolled));
         crash_point!("barrier.enrolled");
-        drop(inside);
         Ok(place)
     }
 
+    /// By the owner of the place, which nobody else may change while that lives.
     pub(super) fn leave(&self, place: usize) {
-        let Ok(inside) = self.enter(Deadline::after(PATIENCE)) else { return };
         self.set_info(place, Info::of(Kind::Left));
-        drop(inside);
-        self.state.changed.wake();
+        order(); // who arrives writes that first, and then looks who has left: one of the two sees the other
+        // Those who wait already are told at once; left alone, they would find out by their next look at who is there.
+        let now = self.now();
+        if self.arrived(now) > 0 {
+            self.break_at(now, BrokenBy::Left { pid: self.me.pid() });
+        }
     }
 
     /// Waits with a place of one's own.
@@ -264,250 +269,296 @@ impl<'a, W: Word, F: Fn(Participant) -> Result<bool>> Core<'a, W, F> {
         alone: impl FnMut() -> Result<()>,
         action: Option<&mut dyn FnMut()>,
     ) -> Result<usize> {
-        let inside = self.enter(deadline)?;
-        let now = self.come()?;
-        let arrival = self.arrive(place, self.info(place), now, deadline)?;
-        self.meet(inside, arrival, deadline, alone, action)
+        self.meet(Kind::Enrolled, |_| Ok(Some(place)), deadline, alone, action)
     }
 
     /// Waits with a place for this one time.
-    pub(super) fn wait_once(&self, deadline: Deadline, mut alone: impl FnMut() -> Result<()>) -> Result<usize> {
-        let mut inside = None;
-        let ready = || {
-            let entered = self.enter(deadline)?;
-            let now = self.come()?;
-            let Some(place) = self.take_place(now)? else {
-                let others = (0..self.parties()).any(|place| self.info(place).kind(now) == Kind::Once);
-                // The places are free again when those who have them have met.
-                return if others { Ok(None) } else { Err(Error::Full { parties: self.parties() as u32 }) };
-            };
-            let arrival = self.arrive(place, Info::of(Kind::Once), now, deadline)?;
-            inside = Some(entered);
-            Ok(Some(arrival))
-        };
-        let arrival = self.state.changed.wait(deadline, ready, || self.check(deadline, &mut alone))?;
-        let inside = inside.expect("it arrived with the lock");
-        self.meet(inside, arrival, deadline, alone, None)
+    pub(super) fn wait_once(&self, deadline: Deadline, alone: impl FnMut() -> Result<()>) -> Result<usize> {
+        self.meet(Kind::Once, |now| self.place_for_once(now), deadline, alone, None)
     }
 
-    /// The moment, unless it is broken. With the lock.
-    fn come(&self) -> Result<Moment> {
-        let now = self.state.now();
-        if now.phase() == Phase::Broken { Err(Error::Broken(self.cause())) } else { Ok(now) }
+    /// `None` if there will be one when others have met.
+    fn place_for_once(&self, now: Moment) -> Result<Option<usize>> {
+        let place = self.vacant(now);
+        if place.is_some() || self.find(Kind::Once, now).is_some() {
+            return Ok(place);
+        }
+        // All have enrolled, and nobody else will come; that of a dead one is not for the taking before its death is known.
+        self.look(now)?;
+        self.unbroken()?;
+        Err(Error::Full { parties: self.parties() as u32 })
+    }
+
+    fn meet(
+        &self,
+        kind: Kind,
+        find_place: impl Fn(Moment) -> Result<Option<usize>>,
+        deadline: Deadline,
+        mut alone: impl FnMut() -> Result<()>,
+        action: Option<&mut dyn FnMut()>,
+    ) -> Result<usize> {
+        let mut is_party = true;
+        let come = || {
+            let arrival = self.come(kind, &find_place, deadline)?;
+            is_party = arrival.is_some(); // else it waits for others to go
+            Ok(arrival)
+        };
+        match self.state.changed.wait(deadline, come, || self.check(&mut alone)) {
+            Ok(arrival) => self.attend(arrival, deadline, alone, action),
+            Err(Error::Timeout) => {
+                let now = self.unbroken()?;
+                if is_party && now.phase() == Phase::Filling {
+                    self.break_at(now, self.reason(&Error::Timeout));
+                }
+                Err(Error::Timeout)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The moment, unless it is broken.
+    fn unbroken(&self) -> Result<Moment> {
+        loop {
+            let now = self.now();
+            if now.phase() != Phase::Broken {
+                return Ok(now);
+            }
+            if let Some(error) = self.broken(now) {
+                return Err(error);
+            }
+        }
+    }
+
+    /// What those get who find it broken at this moment; unless it has passed.
+    fn broken(&self, at: Moment) -> Option<Error> {
+        let cause = Cause(self.state.cause.load(Ordering::SeqCst));
+        if cause.is_of(at) {
+            return Some(Error::Broken(cause.broken_by()));
+        }
+        (self.now() == at).then_some(Error::Damaged("the barrier is broken without a cause"))
+    }
+
+    /// Arrives, if there is a place and no action is being run.
+    fn come(
+        &self,
+        kind: Kind,
+        find_place: &impl Fn(Moment) -> Result<Option<usize>>,
+        deadline: Deadline,
+    ) -> Result<Option<Arrival>> {
+        let now = self.unbroken()?;
+        // Without the lock, as it is asked again and again by those for whom there is no place as yet.
+        if now.phase() == Phase::Acting {
+            if self.is_time_to_look() {
+                self.look(now)?;
+            }
+            return Ok(None);
+        }
+        if kind == Kind::Once && find_place(now)?.is_none() {
+            return Ok(None);
+        }
+        let _inside = self.enter_to_come(deadline)?;
+        let now = self.unbroken()?;
+        if now.phase() == Phase::Acting {
+            return Ok(None);
+        }
+        find_place(now)?.map(|place| self.arrive(place, kind, now, deadline)).transpose()
     }
 
     /// With the lock.
-    fn arrive(&self, place: usize, info: Info, now: Moment, deadline: Deadline) -> Result<Arrival> {
+    fn arrive(&self, place: usize, kind: Kind, now: Moment, deadline: Deadline) -> Result<Arrival> {
         let index = self.arrived(now);
         let is_last = index + 1 == self.parties();
         if !is_last && deadline.is_now() {
             return Err(Error::WouldBlock);
         }
-        self.set_info(place, info.arrived(now));
+        self.take(place, Info::of(kind).arrived(now));
         crash_point!("barrier.arrived");
         Ok(Arrival { at: now, index, is_last })
     }
 
-    fn meet(
+    /// What there is to do for one who has arrived.
+    fn attend(
         &self,
-        inside: Inside<'_>,
         arrival: Arrival,
         deadline: Deadline,
         mut alone: impl FnMut() -> Result<()>,
         action: Option<&mut dyn FnMut()>,
     ) -> Result<usize> {
-        if arrival.is_last {
-            if let Some(action) = action {
-                self.state.moment.store(arrival.at.with(Phase::Acting).0, Ordering::SeqCst);
-                drop(inside);
-                return self.act(arrival, action);
+        let ready = || self.outcome(arrival.at);
+        let ended = if arrival.is_last {
+            self.complete(arrival.at, action).and_then(|()| ready()?.ok_or(Error::Damaged("the barrier did not open")))
+        } else {
+            order(); // see `leave`
+            self.look_for_left(arrival.at);
+            self.state.changed.wait(deadline, ready, || self.check(&mut alone))
+        };
+        match ended {
+            Ok(()) => Ok(arrival.index),
+            Err(error @ (Error::Broken(_) | Error::Forked)) => Err(error),
+            // The others would wait for us in vain; if it is not over already.
+            Err(error) if self.break_at(arrival.at, self.reason(&error)) => Err(error),
+            Err(error) => ready()?.map(|()| arrival.index).ok_or(error),
+        }
+    }
+
+    /// Why those who wait for us get to know that we gave up.
+    fn reason(&self, error: &Error) -> BrokenBy {
+        let pid = self.me.pid();
+        match error {
+            Error::Timeout => BrokenBy::Timeout { pid },
+            Error::Abandoned => BrokenBy::Abandoned { pid },
+            _ => BrokenBy::Aborted { pid },
+        }
+    }
+
+    /// Lets everybody go on, after the action; unless somebody is dead.
+    fn complete(&self, at: Moment, action: Option<&mut dyn FnMut()>) -> Result<()> {
+        let mut from = at;
+        self.look(at)?;
+        if let Some(action) = action {
+            from = at.with(Phase::Acting);
+            if !self.step(at, from) {
+                return Ok(());
             }
-            self.release(inside, arrival.at);
-            return Ok(arrival.index);
+            self.act(at, action)?;
+            self.look(at)?;
         }
-        let left = self.find_left(arrival.at);
-        if let Some(cause) = left {
-            self.break_it(cause);
-        }
-        drop(inside);
-        if left.is_some() {
+        if self.step(from, at.all_met()) {
+            crash_point!("barrier.released");
             self.state.changed.wake();
         }
-        let ready = || {
-            if self.state.now().stamp() == arrival.at.stamp() && self.state.now().phase() != Phase::Broken {
-                return Ok(None);
-            }
-            let _inside = self.enter(deadline)?;
-            self.outcome(arrival).map(Some)
-        };
-        let result = self.state.changed.wait(deadline, ready, || self.check(deadline, &mut alone));
-        match result {
-            Err(error @ (Error::Broken(_) | Error::Forked)) => Err(error),
-            // The others would wait for us in vain.
-            Err(error) => match self.give_up(arrival, BrokenBy::Timeout { pid: self.me.pid() }) {
-                Some(outcome) => outcome,
-                None => Err(error),
-            },
-            Ok(()) => Ok(arrival.index),
-        }
+        Ok(())
     }
 
-    /// Lets everybody go on.
-    fn release(&self, inside: Inside<'_>, at: Moment) {
-        self.state.moment.store(at.all_met().0, Ordering::SeqCst);
-        crash_point!("barrier.released");
-        drop(inside);
-        self.state.changed.wake();
-    }
-
-    /// Runs the action, without the lock, as the only one.
-    fn act(&self, arrival: Arrival, action: &mut dyn FnMut()) -> Result<usize> {
-        struct Panicked<'b, 'a, W: Word, F: Fn(Participant) -> Result<bool>>(&'b Core<'a, W, F>, Arrival);
+    /// Runs the action as the only one.
+    fn act(&self, at: Moment, action: &mut dyn FnMut()) -> Result<()> {
+        struct Panicked<'b, 'a, W: Word, F: Fn(Participant) -> Result<bool>>(&'b Core<'a, W, F>, Moment);
         impl<W: Word, F: Fn(Participant) -> Result<bool>> Drop for Panicked<'_, '_, W, F> {
             fn drop(&mut self) {
-                self.0.give_up(self.1, BrokenBy::Action { pid: self.0.me.pid() });
+                if !self.0.is_forked() {
+                    self.0.break_at(self.1, BrokenBy::Action { pid: self.0.me.pid() });
+                }
             }
         }
-        let panicked = Panicked(self, arrival);
+        let panicked = Panicked(self, at);
         action();
         std::mem::forget(panicked);
-        let inside = self.enter(Deadline::NEVER)?;
-        if self.state.now() == arrival.at.with(Phase::Acting) {
-            self.release(inside, arrival.at);
-            return Ok(arrival.index);
-        }
-        self.outcome(arrival).map(|()| arrival.index)
+        if self.is_forked() { Err(Error::Forked) } else { Ok(()) }
     }
 
-    /// How it ended for somebody who arrived. With the lock.
-    fn outcome(&self, arrival: Arrival) -> Result<()> {
-        let now = self.state.now();
-        let resets = now.resets().wrapping_sub(arrival.at.resets());
-        if resets == 0 {
-            return match now.phase() {
-                _ if now.met() != arrival.at.met() => Ok(()),
-                Phase::Broken => Err(Error::Broken(self.cause())),
-                Phase::Filling | Phase::Acting => Err(Error::Damaged("the barrier went back in time")),
-            };
-        }
-        // Did all meet before the reset? After two resets nobody knows any more, and it is safe to say no.
-        let reset_at = self.state.reset_at[(now.resets() & 1) as usize].load(Ordering::SeqCst);
-        if resets == 1 && reset_at != arrival.at.met() { Ok(()) } else { Err(Error::Broken(BrokenBy::Reset)) }
-    }
-
-    /// Breaks the barrier, as this party will not wait any longer; unless the wait is over, then says how it ended.
-    fn give_up(&self, arrival: Arrival, cause: BrokenBy) -> Option<Result<usize>> {
-        let inside = self.enter(Deadline::after(PATIENCE)).ok()?;
-        let now = self.state.now();
-        if now.stamp() != arrival.at.stamp() || now.phase() == Phase::Broken {
-            return Some(self.outcome(arrival).map(|()| arrival.index));
-        }
-        self.break_it(cause);
-        drop(inside);
-        self.state.changed.wake();
-        None
-    }
-
-    /// Looks for parties that will not come, and breaks the barrier if there are any.
-    fn check(&self, deadline: Deadline, alone: &mut impl FnMut() -> Result<()>) -> Result<()> {
-        let inside = self.enter(deadline)?;
-        let now = self.state.now();
-        if now.phase() == Phase::Broken {
-            return Ok(());
-        }
-        let mut cause = self.find_left(now);
-        for place in 0..self.parties() {
-            let kind = self.info(place).kind(now);
-            if cause.is_none() && matches!(kind, Kind::Enrolled | Kind::Once) && self.has_died(place)? {
-                cause = Some(BrokenBy::Died { pid: self.pid(place) });
+    /// How it ended for those who arrived then; `None` if it has not.
+    fn outcome(&self, at: Moment) -> Result<Option<()>> {
+        loop {
+            let now = self.now();
+            match now.resets_since(at) {
+                0 if now.met() != at.met() => return Ok(Some(())),
+                0 if now.phase() != Phase::Broken => return Ok(None),
+                0 => {
+                    if let Some(error) = self.broken(now) {
+                        return Err(error);
+                    }
+                }
+                1 => {
+                    let reset = Reset(self.state.resets[(now.resets() & 1) as usize].load(Ordering::SeqCst));
+                    // Did all meet before the reset?
+                    if self.now().resets() == now.resets() {
+                        let met = reset.met() != at.met();
+                        return if met { Ok(Some(())) } else { Err(Error::Broken(reset.cause())) };
+                    }
+                }
+                // Nobody knows any more, and it is safe to say no.
+                _ => return Err(Error::Broken(BrokenBy::Reset)),
             }
         }
-        let Some(cause) = cause else {
-            drop(inside);
-            return alone();
-        };
-        self.break_it(cause);
-        drop(inside);
-        self.state.changed.wake();
-        Ok(())
     }
 
-    fn find_left(&self, now: Moment) -> Option<BrokenBy> {
-        let left = (0..self.parties()).find(|place| self.info(*place).kind(now) == Kind::Left)?;
-        Some(BrokenBy::Left { pid: self.pid(left) })
+    /// Breaks the barrier, if it is still that time and nobody has done it. Needs no lock.
+    fn break_at(&self, at: Moment, cause: BrokenBy) -> bool {
+        self.note(at, cause);
+        crash_point!("barrier.cause-noted");
+        let broken =
+            [Phase::Filling, Phase::Acting].iter().any(|phase| self.step(at.with(*phase), at.with(Phase::Broken)));
+        if broken {
+            crash_point!("barrier.broken");
+            self.state.changed.wake();
+        }
+        broken
     }
 
-    fn pid(&self, place: usize) -> u32 {
-        Participant::from_number(self.owner(place).value()).map_or(0, Participant::pid)
-    }
-
-    /// With the lock.
-    fn break_it(&self, cause: BrokenBy) {
-        let (code, pid) = match cause {
-            BrokenBy::Died { pid } => (0, pid),
-            BrokenBy::Left { pid } => (1, pid),
-            BrokenBy::Timeout { pid } => (2, pid),
-            BrokenBy::Aborted { pid } => (3, pid),
-            BrokenBy::Action { pid } => (4, pid),
-            BrokenBy::Reset => (5, 0),
-        };
-        self.state.cause.store(code, Ordering::SeqCst);
-        self.state.cause_pid.store(pid, Ordering::SeqCst);
-        self.state.moment.store(self.state.now().with(Phase::Broken).0, Ordering::SeqCst);
-        crash_point!("barrier.broken");
-    }
-
-    /// With the lock.
-    fn cause(&self) -> BrokenBy {
-        let pid = self.state.cause_pid.load(Ordering::SeqCst);
-        match self.state.cause.load(Ordering::SeqCst) {
-            0 => BrokenBy::Died { pid },
-            1 => BrokenBy::Left { pid },
-            2 => BrokenBy::Timeout { pid },
-            3 => BrokenBy::Aborted { pid },
-            4 => BrokenBy::Action { pid },
-            _ => BrokenBy::Reset,
+    /// Notes the cause, unless somebody, perhaps dead by now, has noted one for this moment already.
+    fn note(&self, at: Moment, cause: BrokenBy) {
+        loop {
+            let word = self.state.cause.load(Ordering::SeqCst);
+            // In this order: the word is not replaced any more once the moment has passed and somebody noted what broke another one.
+            if Cause(word).is_of(at) || self.now().stamp() != at.stamp() {
+                return;
+            }
+            let next = Cause::of(cause, at).0;
+            if self.state.cause.compare_exchange(word, next, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                return;
+            }
         }
     }
 
-    pub(super) fn abort(&self) -> Result<()> {
-        let inside = self.enter(Deadline::NEVER)?;
-        if self.state.now().phase() != Phase::Broken {
-            self.break_it(BrokenBy::Aborted { pid: self.me.pid() });
+    pub(super) fn abort(&self) {
+        loop {
+            let now = self.now();
+            if now.phase() == Phase::Broken || self.break_at(now, BrokenBy::Aborted { pid: self.me.pid() }) {
+                return;
+            }
         }
-        drop(inside);
-        self.state.changed.wake();
-        Ok(())
     }
 
-    pub(super) fn reset(&self) -> Result<()> {
-        let inside = self.enter(Deadline::NEVER)?;
-        let now = self.state.now();
-        let next = now.after_reset();
+    /// `gently`: only if it is broken.
+    pub(super) fn reset(&self, gently: bool) -> Result<()> {
+        let _inside = self.enter(at_most(PATIENCE))?;
+        // Broken first: who is killed before the end must not leave places free in which others wait for somebody.
+        let cause = loop {
+            match self.unbroken() {
+                Ok(_) if gently => return Ok(()),
+                Ok(now) => self.break_at(now, BrokenBy::Reset),
+                Err(Error::Broken(cause)) => break cause,
+                Err(_) => break BrokenBy::Reset, // without a cause
+            };
+        };
+        let now = self.now(); // it stays: nobody else resets
         for place in 0..self.parties() {
-            let gone = match self.info(place).kind(now) {
+            let is_gone = match self.info(place).kind(now) {
                 Kind::Left => true,
                 Kind::Enrolled => self.has_died(place)?,
                 Kind::Free | Kind::Once => false,
             };
-            if gone {
+            if is_gone {
                 self.set_info(place, Info::of(Kind::Free));
             }
         }
-        self.state.reset_at[(next.resets() & 1) as usize].store(now.met(), Ordering::SeqCst);
+        let next = now.after_reset();
+        self.state.resets[(next.resets() & 1) as usize].store(Reset::of(now, cause).0, Ordering::SeqCst);
         self.state.moment.store(next.0, Ordering::SeqCst);
-        drop(inside);
         self.state.changed.wake();
         Ok(())
     }
 
     pub(super) fn waiting(&self) -> u32 {
-        let now = self.state.now();
+        let now = self.now();
         if now.phase() == Phase::Broken { 0 } else { self.arrived(now) as u32 }
     }
 
     pub(super) fn broken_by(&self) -> Result<Option<BrokenBy>> {
-        let _inside = self.enter(Deadline::NEVER)?;
-        Ok((self.state.now().phase() == Phase::Broken).then(|| self.cause()))
+        let now = self.unbroken();
+        if let Ok(now) = now {
+            if self.arrived(now) > 0 {
+                self.look(now)?;
+            }
+        }
+        match self.unbroken() {
+            Ok(_) => Ok(None),
+            Err(Error::Broken(cause)) => Ok(Some(cause)),
+            Err(error) => Err(error),
+        }
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "../model/barrier.rs"]
+mod checks;

@@ -1,14 +1,31 @@
 //! Kills workers thousands of times; `cargo xtask test-all --only kills` builds and runs it, `--list` names the scenarios.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)] // allowed again in raw.rs
 
+mod arrays;
 mod controls;
 mod handles;
+mod lock_controls;
+mod locks;
+mod meetings;
+mod memory;
+mod memory_controls;
+mod names;
+mod permits;
 mod pipes;
 mod processes;
+mod raw;
+mod scopes;
+mod shared;
+mod sync_locks;
+mod woken;
 
 use std::process::ExitCode;
 
+use ipc_shm::{Array, Value};
+use ipc_sync::{Mutex, RLock, RwLock};
 use ipc_tests::campaign::{self, Flaw, Scenario};
+
+use crate::locks::WORDS;
 
 const WRITING: &[(&str, u64)] = &[("send.encoded", 300), ("send.part", 8), ("send.written", 100)];
 const READING: &[(&str, u64)] = &[("recv.bytes", 25), ("recv.taken", 300)];
@@ -50,17 +67,121 @@ const PARENT: &[(&str, u64)] = &[
     ("send.part", 2),
 ];
 
+const LOCKING: &[(&str, u64)] = &[("mutex.locked", 200), ("mutex.unlocking", 200)];
+const INHERITING: &[(&str, u64)] = &[("mutex.died-seen", 8), ("mutex.locked", 40), ("mutex.unlocking", 40)];
+const RW_READING: &[(&str, u64)] = &[("rwlock.reader-in", 200)];
+const RW_WRITING: &[(&str, u64)] =
+    &[("rwlock.writer-announced", 60), ("rwlock.writer-in", 60), ("mutex.locked", 60), ("mutex.unlocking", 60)];
+const RW_INHERITING: &[(&str, u64)] = &[("mutex.died-seen", 4), ("rwlock.writer-in", 30), ("mutex.locked", 30)];
+const HOLDING: &[(&str, u64)] =
+    &[("semaphore.taken", 200), ("semaphore.freed", 200), ("word.waiting", 15), ("word.cleared", 10)];
+const SWEEPING: &[(&str, u64)] = &[("semaphore.swept", 4)];
+const GIVING: &[(&str, u64)] = &[("signal.added", 60), ("word.cleared", 15)];
+const TAKING_FROM: &[(&str, u64)] = &[("signal.taken", 60), ("word.waiting", 15)];
+const NOTIFYING: &[(&str, u64)] = &[
+    ("condvar.registered", 20),
+    ("condvar.released", 20),
+    ("word.cleared", 20),
+    ("mutex.locked", 60),
+    ("mutex.unlocking", 60),
+];
+const SETTING: &[(&str, u64)] = &[("event.set", 50), ("word.waiting", 20), ("word.cleared", 20)];
+const MEETING: &[(&str, u64)] = &[
+    ("barrier.place-taken", 20),
+    ("barrier.enrolled", 1),
+    ("barrier.arrived", 20),
+    ("barrier.released", 8),
+    ("barrier.cause-noted", 1),
+    ("barrier.broken", 1),
+];
+const CALLING: &[(&str, u64)] = &[("once.running", 20), ("once.done", 20), ("mutex.unlocking", 20)];
+const PASSING_ON: &[(&str, u64)] = &[
+    ("segment.announced", 3),
+    ("child.begun", 1),
+    ("child.before-setup", 1),
+    ("child.before-arguments", 1),
+    ("child.after-arguments", 1),
+    ("event.set", 8),
+    ("signal.added", 8),
+    ("word.cleared", 4),
+];
+const MAKING: &[(&str, u64)] = &[("segment.object-filled", 8), ("mutex.locked", 20)];
+
+const NAMING: &[(&str, u64)] = &[
+    ("named.made", 40),
+    ("named.linked", 40),
+    ("named.opened", 40),
+    ("named.attached", 40),
+    ("named.leaving", 40),
+    ("names.matched", 40),
+];
+const TAKING_OVER: &[(&str, u64)] =
+    &[("named.claimed", 10), ("named.freed", 5), ("names.matched", 20), ("named.made", 20), ("named.linked", 20)];
+const OPENING: &[(&str, u64)] =
+    &[("named.opened", 100), ("named.attached", 100), ("named.leaving", 40), ("names.matched", 10)];
+const SHARING: &[(&str, u64)] = &[
+    ("named.made", 15),
+    ("named.linked", 10),
+    ("named.opened", 60),
+    ("named.attached", 60),
+    ("named.leaving", 10),
+    ("names.matched", 10),
+];
+const SENDING: &[(&str, u64)] =
+    &[("segment.announced", 40), ("named.made", 40), ("named.linked", 40), ("named.leaving", 5), ("send.encoded", 40)];
+const SCOPING: &[(&str, u64)] = &[("names.marked", 10), ("named.made", 10), ("named.linked", 10), ("named.leaving", 5)];
+const UNWATCHED: &[(&str, u64)] = &[("names.watcher-woken", 1), ("names.matched", 8)];
+
 const fn real(
     name: &'static str,
     about: &'static str,
     points: &'static [(&'static str, u64)],
     round: fn(&mut campaign::Round),
 ) -> Scenario {
-    Scenario { name, about, points, round, control: None }
+    Scenario { of: "core", name, about, points, round, control: None }
+}
+
+const fn sync(
+    name: &'static str,
+    about: &'static str,
+    points: &'static [(&'static str, u64)],
+    round: fn(&mut campaign::Round),
+) -> Scenario {
+    Scenario { of: "sync", name, about, points, round, control: None }
+}
+
+const fn shm(
+    name: &'static str,
+    about: &'static str,
+    points: &'static [(&'static str, u64)],
+    round: fn(&mut campaign::Round),
+) -> Scenario {
+    Scenario { of: "shm", name, about, points, round, control: None }
 }
 
 const fn control(name: &'static str, about: &'static str, flaw: Flaw, round: fn(&mut campaign::Round)) -> Scenario {
-    Scenario { name, about, points: &[("send.encoded", 40)], round, control: Some(flaw) }
+    Scenario { of: "core", name, about, points: &[("send.encoded", 40)], round, control: Some(flaw) }
+}
+
+const fn sync_control(
+    name: &'static str,
+    about: &'static str,
+    flaw: Flaw,
+    round: fn(&mut campaign::Round),
+) -> Scenario {
+    Scenario { of: "sync", name, about, points: &[], round, control: Some(flaw) }
+}
+
+const fn shm_control(name: &'static str, about: &'static str, flaw: Flaw, round: fn(&mut campaign::Round)) -> Scenario {
+    Scenario { of: "shm", name, about, points: &[], round, control: Some(flaw) }
+}
+
+fn new<L>(lock: ipc_sync::Result<L>) -> L {
+    lock.expect("memory for a lock")
+}
+
+fn made<T>(memory: ipc_shm::Result<T>) -> T {
+    memory.expect("memory for a value")
 }
 
 const SCENARIOS: &[Scenario] = &[
@@ -86,6 +207,67 @@ const SCENARIOS: &[Scenario] = &[
     control("control-hang", "a worker never ends", Flaw::Hang, controls::hang),
     control("control-child", "a worker leaves a child", Flaw::Left, controls::child),
     control("control-descriptor", "a survivor leaves a descriptor", Flaw::Left, controls::descriptor),
+    sync("mutex", "killed while it locks a mutex, and with it", LOCKING, |round| {
+        locks::owner(round, &new(Mutex::new([0; WORDS])), &["mutex.locked", "mutex.unlocking"]);
+    }),
+    sync("mutex-heir", "killed while it takes over what other dead owners have left", INHERITING, |round| {
+        locks::heir(round, &new(Mutex::new([0; WORDS])), &["mutex.locked", "mutex.died-seen", "mutex.unlocking"]);
+    }),
+    sync("mutex-woken", "killed when it was woken to take a mutex", &[], woken::mutex),
+    sync("rlock", "killed while it locks a re-entrant lock, and with it", LOCKING, |round| {
+        locks::owner(round, &new(RLock::new([0; WORDS])), &["mutex.locked", "mutex.unlocking"]);
+    }),
+    sync("rwlock-reader", "killed while it reads", RW_READING, |round| {
+        locks::reader(round, &new(RwLock::new([0; WORDS])));
+    }),
+    sync("rwlock-writer", "killed while it reads and writes", RW_WRITING, |round| {
+        locks::owner(round, &new(RwLock::new([0; WORDS])), &["rwlock.writer-in"]);
+    }),
+    sync("rwlock-heir", "killed while it takes over what other dead writers have left", RW_INHERITING, |round| {
+        locks::heir(round, &new(RwLock::new([0; WORDS])), &["rwlock.writer-in"]);
+    }),
+    sync("semaphore", "killed while it takes a permit, and with it", HOLDING, permits::semaphore),
+    sync("semaphore-sweeper", "killed while it frees what other dead ones had", SWEEPING, permits::sweeper),
+    sync("signal-giver", "killed while it adds to a signal", GIVING, permits::giver),
+    sync("signal-taker", "killed while it takes from a signal", TAKING_FROM, permits::taker),
+    sync("signal-woken", "killed when it was woken to take from a signal", &[], woken::signal),
+    sync("condvar", "killed while it notifies others, or waits", NOTIFYING, meetings::condvar),
+    sync("event", "killed while it sets an event, or waits", SETTING, meetings::event),
+    sync("barrier", "killed while it meets the others", MEETING, meetings::barrier),
+    sync("once", "killed while it does what is to be done once", CALLING, meetings::once),
+    sync("abandoned", "the only other one is killed, also while it passes it on", PASSING_ON, shared::abandoned),
+    sync("segment", "killed while it makes objects in a segment", MAKING, shared::segment),
+    sync_control(
+        "control-plain-mutex",
+        "a mutex that does not survive its owner",
+        Flaw::Hang,
+        lock_controls::plain_mutex,
+    ),
+    sync_control("control-untold", "a lock handed on without a word of the death", Flaw::Untold, lock_controls::untold),
+    sync_control(
+        "control-counter",
+        "a count of waiters that has the dead in it",
+        Flaw::Hang,
+        lock_controls::waiter_counter,
+    ),
+    sync_control("control-wake-one", "one waiter is woken, without slices", Flaw::Hang, lock_controls::wake_one),
+    sync_control("control-barger", "a robust mutex is waited for without slices", Flaw::Hang, lock_controls::barger),
+    shm("name-creator", "killed while it makes and drops memory of one name", NAMING, names::creator),
+    shm("name-heir", "killed while it takes over what other dead ones have left", TAKING_OVER, names::heir),
+    shm("name-opener", "killed while it opens memory of one name", OPENING, names::opener),
+    shm("name-user", "killed while it shares memory that goes with the last one", SHARING, names::user),
+    shm("name-sender", "killed while it makes memory and sends it on", SENDING, names::sender),
+    shm("scope", "killed with a scope, whose names go", SCOPING, scopes::process),
+    shm("scope-watcher", "killed as the watcher of a scope, or with it", UNWATCHED, scopes::watcher),
+    shm("array", "killed while it locks an array, and with it", LOCKING, |round| {
+        locks::owner(round, &made(Array::<u64>::zeroed(WORDS)), &["mutex.locked", "mutex.unlocking"]);
+    }),
+    shm("value", "killed while it locks a value, and with it", LOCKING, |round| {
+        locks::owner(round, &made(Value::new([0; WORDS])), &["mutex.locked", "mutex.unlocking"]);
+    }),
+    shm_control("control-half-made", "a name before there is memory", Flaw::Corrupt, memory_controls::half_made),
+    shm_control("control-no-scope", "names without a scope", Flaw::Left, scopes::none),
+    shm_control("control-tracker", "names removed while somebody has them", Flaw::Lost, memory_controls::tracker),
 ];
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-"""The Python side of the cases in main.rs: the function that is named by the first argument, with the end of a pipe as standard input."""
+"""The Python side of the cases in main.rs. Each function gets the end of a pipe as standard input."""
 import sys
 from multiprocessing import BufferTooShort
 from multiprocessing.connection import Connection, wait
@@ -111,6 +111,3 @@ def polls():
         raise AssertionError("a message that nobody sent")
     except EOFError:
         pass
-
-
-globals()[sys.argv[1]](*sys.argv[2:])

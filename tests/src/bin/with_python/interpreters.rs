@@ -30,6 +30,13 @@ pub(crate) struct Interpreter {
     build: String,
 }
 
+impl Interpreter {
+    /// The 11 of 3.11.2.
+    pub(crate) fn minor(&self) -> u32 {
+        self.version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(0)
+    }
+}
+
 /// What was found.
 pub(crate) struct Search {
     /// The oldest first.

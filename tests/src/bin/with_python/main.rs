@@ -1,10 +1,12 @@
-//! Every CPython of this machine at the other end of our pipes, in the cases of `cases.py`.
+//! Every CPython of this machine at the other end of our pipes, in the cases of `cases.py`, and of our shared memory, in those of
+//! `memory.py`.
 //!
 //! Prints a line for each interpreter, then which ran and which did not, and at last `N passed, N failed`. A program and not a
 //! test target: which interpreters there are is known only when it runs, and a test runner could not show it.
 #![forbid(unsafe_code)]
 
 mod interpreters;
+mod memory;
 mod peer;
 
 use std::error::Error;
@@ -52,16 +54,18 @@ fn main() -> ExitCode {
     let (mut passed, mut failed) = (0, 0);
     for python in &found {
         let mut failures = Vec::new();
-        for (name, case) in CASES {
+        let in_memory = if python.minor() < memory::SINCE { &[] } else { memory::CASES };
+        let cases = CASES.len() + in_memory.len();
+        for (name, case) in CASES.iter().chain(in_memory) {
             let result = catch_unwind(AssertUnwindSafe(|| case(python).map_err(|error| error.to_string())));
             if let Err(text) = result.unwrap_or_else(|panic| Err(text_of(&*panic))) {
                 failures.push(format!("{name}: {text}"));
             }
         }
         failed += failures.len();
-        passed += CASES.len() - failures.len();
+        passed += cases - failures.len();
         match failures.as_slice() {
-            [] => println!("{}: {} cases ok", python.version, CASES.len()),
+            [] => println!("{}: {cases} cases ok", python.version),
             _ => println!("{} ({}): FAILED {}", python.version, python.path.display(), failures.join("\n  FAILED ")),
         }
     }

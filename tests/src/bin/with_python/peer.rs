@@ -16,14 +16,18 @@ use crate::interpreters::Interpreter;
 /// How long a call or a process may take, also on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A Python that runs a function of `cases.py`. It is killed and reaped when this is dropped.
+/// What each Python runs: the function that is named by its first argument.
+const PROGRAM: &str =
+    concat!(include_str!("cases.py"), include_str!("memory.py"), "globals()[sys.argv[1]](*sys.argv[2:])\n");
+
+/// A Python that runs a function of `cases.py` or `memory.py`. It is killed and reaped when this is dropped.
 pub(crate) struct Peer(Child);
 
 impl Peer {
     pub(crate) fn start(python: &Interpreter, arguments: &[&str], stdin: OwnedFd) -> io::Result<Peer> {
         let mut command = Command::new(&python.path);
         // Isolated: neither the environment nor the current folder may put other modules in the place of Python's.
-        command.args(["-I", "-c", include_str!("cases.py")]).args(arguments);
+        command.args(["-I", "-c", PROGRAM]).args(arguments);
         command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map(Peer)
     }
 

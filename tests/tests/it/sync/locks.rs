@@ -129,16 +129,113 @@ fn locking_twice_is_an_error_by_whatever_handle() {
 }
 
 #[test]
-fn a_forgotten_guard_keeps_the_lock_until_its_thread_ends() {
+fn a_forgotten_guard_keeps_the_lock_until_its_thread_ends_and_this_process_out_for_ever() {
     isolated(|| {
-        let mutex = Mutex::new(0u64).unwrap();
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                hold(&mutex).unwrap();
+        let (mutex, rwlock) = (Mutex::new(0u64).unwrap(), RwLock::new(0u64).unwrap());
+        // What the guard gave out gets away from its thread.
+        let (first, read) = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let guard = Box::leak(Box::new(mutex.lock().unwrap()));
+                let first: &mut u64 = &mut *guard;
                 assert!(matches!(mutex.lock(), Err(Error::AlreadyLocked)));
+                let guard = Box::leak(Box::new(rwlock.read().unwrap()));
+                let read: &u64 = &*guard;
+                (first, read)
             });
+            thread.join().unwrap()
         });
-        assert_eq!(owner_died(mutex.lock()), Some(std::process::id()));
+        *first = 1;
+        assert!(matches!(mutex.lock(), Err(Error::GuardForgotten)));
+        assert!(matches!(mutex.lock_or_repair(|_, _| true), Err(Error::GuardForgotten)));
+        assert!(matches!(rwlock.write(), Err(Error::GuardForgotten)));
+        assert_eq!((*rwlock.read().unwrap(), *read), (0, 0), "reading is no harm");
+        // The others are told, and go on.
+        let other = Process::spawn(
+            |mutex: Mutex<u64>| mutex.lock().unwrap_err().is_owner_died() && mutex.lock_or_repair(|_, _| true).is_ok(),
+            mutex.clone(),
+        );
+        assert!(other.unwrap().join().unwrap());
+        assert!(matches!(mutex.try_lock(), Err(Error::GuardForgotten)));
+        drop(Process::spawn(|lock: RwLock<u64>| drop(lock.write().unwrap()), rwlock.clone()).unwrap().join());
+        let rwlock = RwLock::new(0u64).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| std::mem::forget(rwlock.write().unwrap()));
+        });
+        let repair = |lock: RwLock<u64>| lock.write_or_repair(|_, _| true).map(drop).unwrap();
+        assert!(matches!(rwlock.try_read(), Err(Error::GuardForgotten)));
+        Process::spawn(repair, rwlock.clone()).unwrap().join().unwrap();
+        assert!(matches!(rwlock.read(), Err(Error::GuardForgotten)));
+        assert!(matches!(rwlock.write(), Err(Error::GuardForgotten)));
+    });
+}
+
+#[test]
+fn a_forked_copy_changes_nothing_of_the_original_not_even_by_what_it_was_doing() {
+    isolated(|| {
+        let (once, semaphore, mutex) = (Once::new().unwrap(), Semaphore::new(1).unwrap(), Mutex::new(0u64).unwrap());
+        let permit = semaphore.acquire().unwrap();
+        Holder::of(&mutex, hold).kill();
+        // The copy comes about in the midst of operations, and ends them.
+        let in_copy = std::cell::Cell::new(false);
+        let end_copy = |is_fine: bool| {
+            if in_copy.get() {
+                raw::exit(i32::from(!is_fine));
+            }
+        };
+        let fork = || match raw::fork() {
+            None => in_copy.set(true),
+            Some(child) => assert!(raw::wait(child)),
+        };
+        let result = once.call_once(fork);
+        end_copy(matches!(result, Err(Error::Forked)) && once.is_completed().is_err());
+        assert!(result.is_ok() && once.is_completed().unwrap());
+        let result = mutex.lock_or_repair(|_, _| {
+            fork();
+            in_copy.get()
+        });
+        end_copy(matches!(result, Err(Error::Forked)));
+        assert!(result.unwrap_err().is_owner_died());
+        assert!(mutex.lock().unwrap_err().is_owner_died(), "the copy has not repaired it");
+        fork();
+        if in_copy.get() {
+            permit.keep();
+            raw::exit(0);
+        }
+        drop(permit);
+        assert_eq!(semaphore.available().unwrap(), 1, "the copy has not kept it");
+    });
+}
+
+#[test]
+fn readers_are_told_of_a_panic_from_the_first_moment() {
+    isolated(|| {
+        let lock = RwLock::new([0u64; 2]).unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    match lock.read() {
+                        Ok(value) => assert_eq!(value[0], value[1]),
+                        Err(error) => assert!(error.is_owner_died()),
+                    }
+                }
+            });
+            for _ in 0..300 {
+                let panicked = std::panic::catch_unwind(|| {
+                    let mut value = lock.write().unwrap();
+                    value[0] += 1;
+                    std::panic::resume_unwind(Box::new("without a message"));
+                });
+                assert!(panicked.is_err());
+                let repair = |value: &mut [u64; 2], _| {
+                    value[1] = value[0];
+                    true
+                };
+                drop(lock.write_or_repair(repair).unwrap());
+            }
+            over.store(true, Ordering::Relaxed);
+            reader.join().unwrap();
+        });
     });
 }
 

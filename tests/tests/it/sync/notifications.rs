@@ -163,7 +163,7 @@ fn killed_sleepers_hold_up_no_notifier() {
         changed.notify_one().unwrap();
 
         let _other = changed.clone(); // so that there is somebody
-        let (guard, late) = changed.wait_timeout(mutex.lock().unwrap(), SHORT).unwrap();
+        let (guard, late) = changed.wait_timeout_while(mutex.lock().unwrap(), SHORT, |_| true).unwrap();
         assert!(late);
         drop(guard);
     });
@@ -177,7 +177,7 @@ fn a_wait_comes_back_in_time_though_a_stopped_process_has_the_mutex() {
         let (result, _) = std::thread::scope(|scope| {
             // The holder is started while this thread has the mutex, and gets it when this thread waits.
             let starter = scope.spawn(|| Holder::of(&mutex, |mutex: &Mutex<u64>| mutex.lock().map(std::mem::forget)));
-            let result = changed.wait_timeout(guard, Duration::from_secs(1)).map(drop);
+            let result = changed.wait_timeout_while(guard, Duration::from_secs(1), |_| true).map(drop);
             let holder = starter.join().unwrap();
             (result, holder.kill())
         });
@@ -186,7 +186,7 @@ fn a_wait_comes_back_in_time_though_a_stopped_process_has_the_mutex() {
         drop(mutex.lock_or_repair(|_, _| true).unwrap());
         let other = mutex.clone();
         let (result, _) = while_waiting(
-            || changed.wait(mutex.lock().unwrap()).map(drop),
+            || changed.wait_while(mutex.lock().unwrap(), |_| true).map(drop),
             || {
                 Holder::of(&other, |mutex: &Mutex<u64>| mutex.lock().map(std::mem::forget)).kill();
                 changed.notify_all().unwrap();

@@ -1,0 +1,125 @@
+//! Names in the file system that are removed in any case, also when the process that made them is killed.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::participant;
+use crate::{Builder, Error, Ownership, Process, Receiver, Result, Segment, Sender};
+
+/// A file by its name and its identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    pub(crate) path: PathBuf,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+/// One at a time in this process, which may drop the memory in one thread and its scope in another.
+static REMOVING: Mutex<()> = Mutex::new(());
+
+impl Mark {
+    /// Removes the name, if it still is that of this file. Only for one who has the file, or has claimed it: nobody else removes the name
+    /// then, so it cannot become another one's between the look and the removal.
+    pub(crate) fn remove_own(&self) {
+        let _one = REMOVING.lock().unwrap_or_else(PoisonError::into_inner);
+        let about = fs::symlink_metadata(&self.path);
+        if about.is_ok_and(|about| self.is_of(&about)) {
+            crate::crash_point!("names.matched");
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    /// The same for one who has not.
+    fn remove(&self) {
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        match File::options().read(true).write(true).custom_flags(flags).open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Ok(file) if file.metadata().is_ok_and(|about| !self.is_of(&about)) => {}
+            file => {
+                // If there is no descriptor left for it, there is no certainty, but the name goes all the same.
+                let _ = file.as_ref().map(|file| participant::forbid_claims(file.as_fd()));
+                self.remove_own();
+            }
+        }
+    }
+
+    fn is_of(&self, about: &Metadata) -> bool {
+        (about.dev(), about.ino()) == (self.device, self.inode)
+    }
+}
+
+/// Removes the names that were made in it: when it is dropped, and as well when the process is killed.
+///
+/// A small process of its own, the watcher, sees to that. It belongs to a session of its own, so that what is typed at the
+/// terminal (Ctrl-C) does not end it together with this process. If it is killed itself, the names are removed when the scope is dropped.
+#[derive(Debug)]
+pub struct NameScope {
+    /// `None` once the scope ends.
+    watcher: Option<(Sender<Mark>, Process<()>)>,
+    marks: Vec<Mark>,
+    pid: u32,
+}
+
+impl NameScope {
+    /// Starts the watcher.
+    ///
+    /// # Errors
+    /// As [`Process::spawn`].
+    pub fn new() -> Result<NameScope> {
+        let (read, write) =
+            nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Error::io("create a pipe to the watcher"))?;
+        let receiver: Receiver<Mark> = read.try_into()?;
+        let watcher = Builder::new().name("ipc-names").core_dumps(false).spawn(watch, receiver)?;
+        Ok(NameScope { watcher: Some((write.try_into()?, watcher)), marks: Vec::new(), pid: std::process::id() })
+    }
+
+    /// As [`Segment::create_named`], and the name is removed with the scope.
+    ///
+    /// # Errors
+    /// As [`Segment::create_named`]; [`Error::Forked`].
+    pub fn create(&mut self, name: &str, size: usize) -> Result<Segment> {
+        Segment::create_watched(name, size, Ownership::Creator, Some(self))
+    }
+
+    pub(crate) fn add(&mut self, mark: Mark) -> Result<()> {
+        if self.pid != std::process::id() {
+            return Err(Error::Forked);
+        }
+        if let Some((sender, _)) = &mut self.watcher {
+            sender.send(&mark)?;
+            crate::crash_point!("names.marked");
+        }
+        self.marks.push(mark);
+        Ok(())
+    }
+}
+
+impl Drop for NameScope {
+    fn drop(&mut self) {
+        if self.pid != std::process::id() {
+            return; // a copy that came about by a fork: the names are the original's
+        }
+        self.marks.iter().for_each(Mark::remove);
+        if let Some((sender, watcher)) = self.watcher.take() {
+            drop(sender);
+            let _ = watcher.join();
+        }
+    }
+}
+
+fn watch(mut marks: Receiver<Mark>) {
+    let _ = nix::unistd::setsid();
+    let mut known: Vec<Mark> = Vec::new();
+    // Until the last holder of the other end is gone, however it went.
+    while let Ok(mark) = marks.recv() {
+        known.push(mark);
+    }
+    crate::crash_point!("names.watcher-woken");
+    known.iter().for_each(Mark::remove);
+}
