@@ -28,7 +28,7 @@ pub enum Error {
     /// The thread holds as many locks as it may: beyond that the kernel would not release all of them if it died.
     #[error("a thread can hold at most {MAX_HELD} locks at a time")]
     TooManyHeld,
-    /// The time passed; nothing has changed.
+    /// The time passed. Nothing has changed, except that a party whose time runs out breaks its barrier.
     #[error("timed out")]
     Timeout,
     /// A `try_` call would have had to wait; nothing has changed.

@@ -9,6 +9,7 @@ use crate::{Error, Result};
 /// One that never left the process is not looked at: its other threads may well have it by reference.
 pub(crate) fn give_up_alone<T: Shared>(view: &View<T>) -> Result<()> {
     let segment = view.segment();
-    let alone = segment.was_shared() && view.handles() == 1 && !segment.has_others()?;
+    // In this order: what is on its way to this process counts as somebody until it is a handle here.
+    let alone = segment.was_shared() && !segment.has_others()? && view.handles() == 1;
     if alone { Err(Error::Abandoned) } else { Ok(()) }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytemuck::Pod;
 use ipc_core::Shared;
 
-use crate::barrier::BarrierState;
+use crate::barrier::{Barrier, BarrierState};
 use crate::condvar::CondvarState;
 use crate::event::EventState;
 use crate::mutex::{MutexGuard, MutexState};
@@ -196,7 +196,7 @@ shared_with_lock! {
     MutexState<T>: "mutex", contents_of::<T>(), 0..=0;
     RLockState<T>: "rlock", contents_of::<T>(), 0..=0;
     RwState<T>: "rwlock", contents_of::<T>(), 0..=0;
-    BarrierState: "barrier", String::new(), 1..=usize::MAX;
+    BarrierState: "barrier", String::new(), 2..=2 * Barrier::MAX_PARTIES as usize;
     OnceState: "once", String::new(), 0..=0;
 }
 
