@@ -4,6 +4,9 @@
 //! memory is complete: until then the file has no name. Whoever has the segment has locked a byte of the file (see
 //! `participant.rs`), so a name that nobody has locked was left by dead processes. For that to be told from a foreign
 //! program's file, which nobody locks, ours have the sticky bit, which means nothing for files.
+//!
+//! A name is removed by its owner, or by one who has locked that byte against all others: nobody can take the file for living any more, and
+//! nobody else removes the name, so between the look at it and its removal it cannot become a later file's.
 
 use std::fs::{self, File};
 use std::io;

@@ -74,7 +74,8 @@ impl Lock {
     #[inline(always)] // across crates the compiler would not, and hand the result over in memory
     pub(crate) fn acquire(&self, segment: &Segment, deadline: Deadline) -> Result<Locked> {
         segment.check_fork()?;
-        let locked = self.take(deadline, || true)?;
+        // The pid is at hand in the segment.
+        let locked = self.take_as(segment.participant().pid(), deadline, || true)?;
         // Afterwards, as an owner that takes it again is to be told that.
         if let Err(error) = held::enter() {
             self.release(locked);
@@ -85,14 +86,19 @@ impl Lock {
 
     /// Without a look for forks, and not counted as held. Under the lock of an owner that died, `is_harmful` tells whether it may have
     /// left anything undone.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn take(&self, deadline: Deadline, is_harmful: impl Fn() -> bool) -> Result<Locked> {
+        self.take_as(process_id(), deadline, is_harmful)
+    }
+
+    #[inline(always)]
+    fn take_as(&self, pid: u32, deadline: Deadline, is_harmful: impl Fn() -> bool) -> Result<Locked> {
         match self.mutex.try_lock() {
             Taken::Clean => {}
             other => self.take_slowly(other, deadline, is_harmful)?,
         }
         crash_point!("mutex.locked");
-        self.holder.store(process_id(), Ordering::Relaxed);
+        self.holder.store(pid, Ordering::Relaxed);
         Ok(self.look())
     }
 

@@ -87,6 +87,14 @@ impl Journal {
 }
 
 impl Lane {
+    /// A second handle for the same page.
+    ///
+    /// # Panics
+    /// At the limit of open files.
+    pub fn share(&self) -> Lane {
+        self.journal.lane(self.number)
+    }
+
     /// The worker is about to send the messages up to number `n` (not including it).
     pub fn attempt(&self, n: u64) {
         self.put(ATTEMPTED, n);

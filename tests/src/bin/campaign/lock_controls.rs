@@ -13,16 +13,21 @@ use crate::woken::{asleep, kill_woken};
 
 /// A mutex of the C library's that tells nobody of a death.
 #[derive(Debug, Serialize, Deserialize)]
-struct Silent(Memory);
+struct Silent {
+    memory: Memory,
+    robust: bool,
+}
 
 impl Lock for Silent {
     fn share(&self) -> Silent {
-        Silent(self.0.share())
+        Silent { memory: self.memory.share(), robust: self.robust }
     }
 
     fn with(&self, _: &mut Rng, work: &mut dyn FnMut(&[Cell<u64>], Told) -> Then) -> Then {
-        let map = self.0.map();
-        if map.lock() {
+        let map = self.memory.map();
+        // A robust one loses wake-ups when it is waited for, but that is another mistake.
+        let owner_died = if self.robust { patiently(|| map.try_lock()) } else { map.lock() };
+        if owner_died {
             map.forget_death();
         }
         let then = work(map.data(), Told::Nothing);
@@ -34,7 +39,16 @@ impl Lock for Silent {
 fn silent(round: &mut Round, robust: bool) {
     let memory = Memory::create();
     memory.map().create_mutex(robust);
-    locks::owner(round, &Silent(memory), &[]);
+    locks::owner(round, &Silent { memory, robust }, &[]);
+}
+
+fn patiently<R>(mut attempt: impl FnMut() -> Option<R>) -> R {
+    loop {
+        match attempt() {
+            Some(result) => return result,
+            None => std::thread::yield_now(),
+        }
+    }
 }
 
 /// The mutex that one gets without asking for another one.

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::hint::{black_box, spin_loop};
 
 use ipc_core::{Builder, Process};
-use ipc_tests::campaign::{Flaw, Lane, Rng, Round};
+use ipc_tests::campaign::{Flaw, Lane, Rng, Round, VARIABLE};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,7 @@ pub(crate) enum Then {
     Unlock,
     /// What the dead one left is not put in order, or not even looked at: the next one must be told, too.
     LeaveBroken,
-    /// The lock is kept by a thread that ends, which for all others is a death. Only if nothing was told.
+    /// The lock is kept by a thread that ends, which for other processes is a death. Only if nothing was told.
     Forget,
 }
 
@@ -65,7 +65,7 @@ enum Manner {
     Usual,
     /// Never writes.
     Looks,
-    /// Lets threads end with the lock.
+    /// Starts processes that end with the lock.
     Careless,
 }
 
@@ -83,15 +83,26 @@ impl<L: Lock> Worker<L> {
                 continue;
             }
             if self.manner == Manner::Careless && !over && rng.one_in(4) {
-                let mut rng = rng.fork();
-                std::thread::scope(|scope| {
-                    scope.spawn(|| self.add_one(&mut rng, true));
-                });
+                self.end_with_it(rng.next());
             } else if self.add_one(&mut rng, false) == Then::Unlock {
                 done += 1;
                 self.lane.acknowledge(done);
                 more -= u32::from(over);
             }
+        }
+    }
+
+    /// A process whose thread ends with the lock; in the same process nobody could take it any more.
+    fn end_with_it(&self, seed: u64) {
+        let Worker { victim, manner, .. } = *self;
+        let heir = Worker { lock: self.lock.share(), lane: self.lane.share(), seed, victim, manner };
+        let end = |heir: Worker<L>| {
+            heir.add_one(&mut Rng::new(heir.seed), true);
+        };
+        let heir: Process<()> = Builder::new().env_remove(VARIABLE).spawn(end, heir).expect("the heir starts");
+        if let Err(error) = heir.join() {
+            eprintln!("an heir: {error}");
+            self.lane.complain(Flaw::Wrong);
         }
     }
 
@@ -163,7 +174,7 @@ pub(crate) fn owner<L: Lock>(round: &mut Round, lock: &L, held: &[&str]) {
     use_lock(round, lock, held, Manner::Usual, Manner::Usual);
 }
 
-/// The same, and the other process lets threads end with the lock.
+/// The same, and the other process starts such as end with the lock.
 pub(crate) fn heir<L: Lock>(round: &mut Round, lock: &L, held: &[&str]) {
     use_lock(round, lock, held, Manner::Usual, Manner::Careless);
 }

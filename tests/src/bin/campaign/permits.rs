@@ -69,16 +69,19 @@ fn hold(holder: &Holder) {
     }
 }
 
-/// Takes permits as one who is gone at once: with a handle that comes anew, keeps the permit, and is dropped.
+/// Takes permits as one who is gone at once: with a handle that comes anew, keeps the permit, and is dropped. Only one that is on its way
+/// is left then, so that the process has the semaphore no more.
 fn leave_behind(holder: Holder) {
+    let Holder { mut semaphore, lane, .. } = holder;
     let (mut there, mut here) = duplex::<Semaphore, Semaphore>().expect("a connection to oneself");
     let mut n = 0;
-    while !holder.lane.is_over() {
+    while !lane.is_over() {
         n += 1;
-        holder.lane.attempt(n);
-        there.send(&holder.semaphore).expect("room for it");
-        let other: Semaphore = here.recv().expect("it was sent");
-        match other.try_acquire() {
+        lane.attempt(n);
+        there.send(&semaphore).expect("room for it");
+        drop(semaphore);
+        semaphore = here.recv().expect("it was sent");
+        match semaphore.try_acquire() {
             Ok(permit) => permit.keep(),
             Err(Error::WouldBlock) => {}
             Err(error) => panic!("cannot acquire: {error:?}"),

@@ -132,10 +132,12 @@ enum Ending {
     Watched,
     /// Nobody, if the watcher was killed, too; or later, if it was stopped.
     Unwatched,
+    /// Nobody, as there is none.
+    Forgotten,
 }
 
 /// Kills the process with a scope, while it does `work`, and looks what becomes of the names.
-fn end_of<F>(round: &mut Round, work: F, ending: Ending, limit: Duration)
+fn end_of<F>(round: &mut Round, work: F, ending: Ending)
 where
     F: FnOnce(Worker) + Copy + Send + 'static,
 {
@@ -144,12 +146,13 @@ where
         let worker = Worker { names: names.clone(), lane: round.lane(0), seed: round.rng.next() };
         let victim = round.victim().spawn(work, worker).expect("the victim starts");
         let mut held = open_meanwhile(round, victim, &names);
-        if ending == Ending::Unwatched {
+        if ending != Ending::Watched {
             held.clear(); // else they would be in use
         }
         let count = round.rng.below(NAMES as u64 + 1) as usize;
         let taken = names[..count].iter().filter_map(|name| take_over(round, name, wake_watchers)).collect::<Vec<_>>();
-        if ending == Ending::Watched && !within(limit, || names[count..].iter().all(|name| !exists(name))) {
+        let limit = if ending == Ending::Watched { STALL_LIMIT } else { STALL_LIMIT / 8 };
+        if ending != Ending::Unwatched && !within(limit, || names[count..].iter().all(|name| !exists(name))) {
             round.flaw(Flaw::Left, "names of a process that is dead");
         }
         (held, taken)
@@ -177,12 +180,12 @@ where
 
 /// The process with the scope is killed: the names go, also those of memory that somebody has.
 pub(crate) fn process(round: &mut Round) {
-    end_of(round, make_scopes, Ending::Watched, STALL_LIMIT);
+    end_of(round, make_scopes, Ending::Watched);
 }
 
 /// The watcher is killed: the names go with the scope, or, if that is killed as well, are recognised.
 pub(crate) fn watcher(round: &mut Round) {
-    end_of(round, lose_watchers, Ending::Unwatched, STALL_LIMIT);
+    end_of(round, lose_watchers, Ending::Unwatched);
 }
 
 /// A process without a scope leaves its names.
@@ -196,5 +199,5 @@ pub(crate) fn none(round: &mut Round) {
             std::thread::park();
         }
     };
-    end_of(round, work, Ending::Watched, STALL_LIMIT / 8); // it is known that nothing comes
+    end_of(round, work, Ending::Forgotten);
 }
