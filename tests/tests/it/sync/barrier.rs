@@ -91,6 +91,7 @@ fn survivors_that_each_repair_meet_again_and_all_are_told_who_died() {
             let survivors: Vec<_> = (0..2).map(|_| Process::spawn(survive, barrier.clone()).unwrap()).collect();
             let holder = Holder::of(&barrier, Barrier::enroll);
             let mut party = barrier.enroll().unwrap();
+            ipc_tests::eventually("they wait", || barrier.waiting().unwrap() == 2);
             let pid = holder.kill();
             assert_eq!(broken_by(party.wait()), Some(BrokenBy::Died { pid }));
             barrier.repair().unwrap();
