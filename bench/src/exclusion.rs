@@ -51,6 +51,21 @@ pub(crate) trait Count: Portable {
     fn count(&self) -> Outcome<u64>;
 }
 
+/// Nanoseconds per increment, in a process that has the lock for itself.
+pub(crate) fn incremented<L: Count>(plan: &Plan) -> Outcome<f64> {
+    plan.alone(|window: Window| {
+        let (lock, mut own) = (L::new()?, 0);
+        let timed = window.time(1024, || {
+            own += 1;
+            lock.increment()
+        })?;
+        match lock.count()? {
+            count if count == own => Ok(timed.nanoseconds_each()),
+            count => Err(Failure::new(format!("{own} increments made {count}"))),
+        }
+    })
+}
+
 /// Nanoseconds per increment, while two processes do nothing else.
 pub(crate) fn contended<L: Count>(plan: &Plan) -> Outcome<f64> {
     let (lock, stop, (ours, theirs)) = (L::new()?, Stop::new()?, duplex::<(), u64>()?);

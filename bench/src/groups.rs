@@ -136,8 +136,65 @@ pub(crate) static IDLE: Group = Group {
     placement: Placement::Free,
 };
 
+pub(crate) static ATOMIC: Group = Group {
+    id: "atomic",
+    title: "fetch_add",
+    about: "time to add 1 to a number in shared memory, without a lock, while nobody else does; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::OneCpu,
+};
+
+pub(crate) static VALUE: Group = Group {
+    id: "value",
+    title: "increment under a lock",
+    about: "time to lock, add 1 to the number behind the lock, and unlock, while nobody else does; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::OneCpu,
+};
+
+pub(crate) static BULK_COPY_IN: Group = Group {
+    id: "bulk-copy-in",
+    title: "1 MiB into shared memory",
+    about: "GB copied per second, from and to the same places again and again; more is better",
+    unit: Unit::GigabytesPerSecond,
+    placement: Placement::OneCpu,
+};
+
+pub(crate) static BULK_COPY_OUT: Group = Group {
+    id: "bulk-copy-out",
+    title: "1 MiB out of shared memory",
+    about: "as above; more is better",
+    unit: Unit::GigabytesPerSecond,
+    placement: Placement::OneCpu,
+};
+
+pub(crate) static BULK_COPY_IN_64K: Group = Group {
+    id: "bulk-copy-in-64k",
+    title: "64 KiB into shared memory",
+    about: "as above; more is better",
+    unit: Unit::GigabytesPerSecond,
+    placement: Placement::OneCpu,
+};
+
+pub(crate) static BULK_COPY_OUT_64K: Group = Group {
+    id: "bulk-copy-out-64k",
+    title: "64 KiB out of shared memory",
+    about: "as above; more is better",
+    unit: Unit::GigabytesPerSecond,
+    placement: Placement::OneCpu,
+};
+
+// Free: Python tells a process of its own of every name, which is to have a processor of its own.
+pub(crate) static SEGMENTS: Group = Group {
+    id: "segments",
+    title: "4 KiB of shared memory, made and given back",
+    about: "time to make it, write a byte and give it back, with its name if it has one; less is better",
+    unit: Unit::Microseconds,
+    placement: Placement::Free,
+};
+
 /// All of them, in the order in which they are measured.
-pub(crate) static ALL: [&Group; 12] = [
+pub(crate) static ALL: [&Group; 19] = [
     &PING_PONG,
     &ONE_WAY,
     &TYPED,
@@ -150,6 +207,13 @@ pub(crate) static ALL: [&Group; 12] = [
     &LOCK_CONTENDED,
     &LOCK_HANDOVER,
     &IDLE,
+    &ATOMIC,
+    &VALUE,
+    &BULK_COPY_IN,
+    &BULK_COPY_OUT,
+    &BULK_COPY_IN_64K,
+    &BULK_COPY_OUT_64K,
+    &SEGMENTS,
 ];
 
 impl Group {

@@ -9,7 +9,8 @@
 //!
 //! - `rows/` has one file per mechanism or peer, and the list of them: the place to add one. `groups` says what can be measured.
 //! - `plan` starts processes on their processors, `window` times them, `message` numbers and checks what they send.
-//! - `exclusion` measures locks and semaphores, whoever made them; `raw` has those of the C library.
+//! - `exclusion` measures locks and semaphores, and `memory` numbers and bytes that are shared, whoever made them; `raw` has
+//!   what one writes by hand instead.
 //! - `runner` does the rounds, with `probe` and `machine` watching for disturbances; `report` makes tables of it.
 #![deny(unsafe_code)] // allowed again in alloc.rs and raw.rs only
 
@@ -19,6 +20,7 @@ mod exclusion;
 mod failure;
 mod groups;
 mod machine;
+mod memory;
 mod message;
 mod plan;
 mod probe;

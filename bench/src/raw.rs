@@ -1,4 +1,5 @@
-//! Memory that processes share, and the C library's mutex and semaphore in it: what one writes by hand without this workspace.
+//! Memory that processes share, with bytes, a number, or the C library's mutex and semaphore in it: what one writes by hand without
+//! this workspace.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
@@ -6,8 +7,8 @@ use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use ipc_core::Handle;
 use nix::errno::Errno;
@@ -227,6 +228,56 @@ impl Semaphore {
         // SAFETY: as in `wait`.
         Errno::result(unsafe { libc::sem_post(self.0.0.get()) })?;
         Ok(())
+    }
+}
+
+/// A number without a lock.
+pub(crate) struct Counter(Shared<AtomicU64>);
+
+// SAFETY: an integer.
+unsafe impl Plain for AtomicU64 {}
+
+impl Counter {
+    pub(crate) fn new() -> io::Result<Counter> {
+        Shared::new().map(Counter)
+    }
+
+    /// Returns what it was.
+    #[inline(always)]
+    pub(crate) fn fetch_add(&self, n: u64) -> u64 {
+        self.0.fetch_add(n, Ordering::SeqCst)
+    }
+}
+
+/// So many bytes, to be copied. Not for other processes: nobody knows who would write them just now.
+pub(crate) struct Bytes<const SIZE: usize>(Shared<Cells<SIZE>>);
+
+#[repr(C)]
+struct Cells<const SIZE: usize>(UnsafeCell<[u8; SIZE]>);
+
+// SAFETY: integers.
+unsafe impl<const SIZE: usize> Plain for Cells<SIZE> {}
+
+impl<const SIZE: usize> Bytes<SIZE> {
+    pub(crate) fn new() -> io::Result<Bytes<SIZE>> {
+        Shared::new().map(Bytes)
+    }
+
+    /// Copies bytes to the beginning.
+    #[inline(always)]
+    pub(crate) fn copy_in(&self, from: &[u8]) {
+        assert!(from.len() <= SIZE);
+        // SAFETY: there are so many bytes; no slice is made of them, so they are not those of `from`. No other process and no other
+        // thread has them, as nothing here can be sent.
+        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), self.0.0.get().cast(), from.len()) }
+    }
+
+    /// Copies bytes from the beginning.
+    #[inline(always)]
+    pub(crate) fn copy_out(&self, to: &mut [u8]) {
+        assert!(to.len() <= SIZE);
+        // SAFETY: as in `copy_in`.
+        unsafe { ptr::copy_nonoverlapping(self.0.0.get().cast(), to.as_mut_ptr(), to.len()) }
     }
 }
 

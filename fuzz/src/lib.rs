@@ -5,9 +5,11 @@
 //! that make something new happen are what further ones are made from.
 #![forbid(unsafe_code)]
 
+mod attach;
 mod frames;
 mod handles;
 mod input;
+mod list;
 pub mod mutate;
 mod script;
 mod values;
@@ -33,6 +35,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "values", run: values::run },
     // Descriptors arrive with their message or are closed.
     Target { name: "handles", run: handles::run },
+    // Objects are opened in memory with arbitrary contents, or are not.
+    Target { name: "attach", run: attach::run },
+    // Python's list is what a simple parser of the same bytes finds.
+    Target { name: "list", run: list::run },
 ];
 
 /// The longest input that is made.

@@ -30,6 +30,15 @@ impl<'a> Script<'a> {
         self.0 = rest;
         taken
     }
+
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+/// An error's message without its numbers and without what it quotes: those say nothing about the way that was taken.
+pub(crate) fn letters(text: &str) -> String {
+    text.split(['`', '"']).step_by(2).flat_map(str::chars).filter(|letter| letter.is_ascii_alphabetic()).collect()
 }
 
 /// Bytes of which each place is different from its neighbours, and each message from the next.

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Trace;
+use crate::script::letters;
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Nest {
@@ -114,7 +115,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8], trace: &mut Trace) -> Option<T> {
         }
         Err(error) => {
             let text = error.to_string();
-            trace.note((kind(&text), bytes.len().ilog2_or_0()));
+            trace.note((letters(&text), bytes.len().ilog2_or_0()));
             let by_limit = ["nests deeper", "more elements", "left over"].iter().any(|part| text.contains(part));
             // The limits were not reached, so the format alone stops at the same place.
             assert!(by_limit || postcard::from_bytes::<T>(bytes).is_err(), "refused for no reason: {text}");
@@ -158,7 +159,7 @@ fn check_json<T: Serialize + DeserializeOwned>(bytes: &[u8], trace: &mut Trace) 
             assert!(text(&limited) == text(&plain), "another value within limits");
             trace.note(("json", bytes.len().ilog2_or_0()));
         }
-        (Err(limited), Err(_)) => trace.note(kind(&limited.to_string())),
+        (Err(limited), Err(_)) => trace.note(letters(&limited.to_string())),
         (Err(limited), Ok(_)) => {
             let text = limited.to_string();
             assert!(text.contains("nests deeper") || text.contains("more elements"), "refused for no reason: {text}");
@@ -166,11 +167,6 @@ fn check_json<T: Serialize + DeserializeOwned>(bytes: &[u8], trace: &mut Trace) 
         }
         (Ok(_), Err(plain)) => panic!("a value, but not without limits: {plain}"),
     }
-}
-
-/// A message without its numbers and without what it quotes: those say nothing about the way that was taken.
-fn kind(text: &str) -> String {
-    text.split('`').step_by(2).flat_map(str::chars).filter(|character| character.is_ascii_alphabetic()).collect()
 }
 
 trait Log {

@@ -7,8 +7,10 @@ mod connection;
 mod process;
 mod pthread;
 mod python;
+mod raw_memory;
 mod raw_pipe;
 mod raw_socket;
+mod shm;
 mod simplex;
 mod sync;
 
@@ -32,6 +34,8 @@ pub(crate) const ALL: &[&[Row]] = &[
     allocations::ROWS,
     pthread::ROWS,
     sync::ROWS,
+    raw_memory::ROWS,
+    shm::ROWS,
     python::ROWS,
 ];
 

@@ -5,9 +5,9 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::{Goal, Row};
-use crate::exclusion::{Count, Hold, Inherit, Make, Portable, Take, alone, contended, handover, idle};
+use crate::exclusion::{Count, Hold, Inherit, Make, Portable, Take, alone, contended, handover, idle, incremented};
 use crate::failure::{Failure, Outcome};
-use crate::groups::{IDLE, LOCK, LOCK_CONTENDED, LOCK_HANDOVER, SEMAPHORE};
+use crate::groups::{IDLE, LOCK, LOCK_CONTENDED, LOCK_HANDOVER, SEMAPHORE, VALUE};
 use crate::raw;
 
 pub(crate) const ROWS: &[Row] = &[
@@ -19,6 +19,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row { group: &LOCK_HANDOVER, name: "pthread mutex, robust", goal: Goal::Reference, measure: handover::<Robust> },
     Row { group: &IDLE, name: "pthread mutex", goal: Goal::Look, measure: idle::<Plain> },
     Row { group: &IDLE, name: "sem_t", goal: Goal::Look, measure: idle::<raw::Semaphore> },
+    Row { group: &VALUE, name: "pthread mutex and += 1", goal: Goal::Reference, measure: incremented::<Plain> },
 ];
 
 /// Both are for several processes.

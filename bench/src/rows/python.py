@@ -1,10 +1,11 @@
-"""Times multiprocessing's locks and semaphores from inside, and prints nanoseconds."""
+"""Times multiprocessing's locks and shared memory from inside, and prints a figure in the unit of its group."""
 
 import multiprocessing
 import os
 import signal
 import sys
 from itertools import repeat
+from multiprocessing.shared_memory import SharedMemory
 from time import perf_counter_ns
 
 # A script without a file of its own cannot be started anew, as later versions would do. To the locks it makes no difference.
@@ -12,7 +13,7 @@ context = multiprocessing.get_context("fork")
 
 
 def alone(thing, warm_up, length):
-    """Of an acquire and a release together."""
+    """Of an acquire and a release together, in nanoseconds."""
     acquire, release = thing.acquire, thing.release
 
     def batch():
@@ -26,7 +27,7 @@ def alone(thing, warm_up, length):
 
 
 def contended(lock, warm_up, length, cpu):
-    """Of an increment, while two processes do nothing else."""
+    """Of an increment, while two processes do nothing else, in nanoseconds."""
     acquire, release = lock.acquire, lock.release
     count, stop = context.RawValue("Q", 0), context.RawValue("b", 0)
     ours, theirs = context.Pipe()
@@ -63,6 +64,39 @@ def contended(lock, warm_up, length, cpu):
     return elapsed / done
 
 
+def value(warm_up, length):
+    """Of an increment under the lock, in nanoseconds."""
+    number = context.Value("Q", 0)
+    lock = number.get_lock()
+
+    def batch():
+        for _ in repeat(None, 1024):
+            with lock:
+                number.value += 1
+
+    warmed_up, _ = run(batch, warm_up)
+    batches, elapsed = run(batch, length)
+    if number.value != 1024 * (warmed_up + batches):
+        sys.exit(f"{1024 * (warmed_up + batches)} increments made {number.value}")
+    return elapsed / (1024 * batches)
+
+
+def segment(warm_up, length):
+    """Of making, using and removing 4 KiB with a name, in microseconds."""
+    name = f"ipc-bench-python-{os.getpid()}"
+
+    def batch():
+        for _ in repeat(None, 16):
+            memory = SharedMemory(name, create=True, size=4096)
+            memory.buf[0] = 1
+            memory.close()
+            memory.unlink()
+
+    run(batch, warm_up)
+    batches, elapsed = run(batch, length)
+    return elapsed / (16 * batches) / 1000
+
+
 def run(batch, length):
     batches, start = 0, perf_counter_ns()
     while True:
@@ -87,6 +121,10 @@ def main(what, warm_up, length, cpu=None):
         return alone(context.Semaphore(1), warm_up, length)
     if what == "contended":
         return contended(context.Lock(), warm_up, length, int(cpu))
+    if what == "value":
+        return value(warm_up, length)
+    if what == "segment":
+        return segment(warm_up, length)
     sys.exit(f"no such measurement: {what}")
 
 

@@ -5,13 +5,25 @@ use std::process::{Command, Stdio};
 
 use super::{Goal, Row};
 use crate::failure::{Failure, Outcome};
-use crate::groups::{LOCK, LOCK_CONTENDED, SEMAPHORE};
+use crate::groups::{LOCK, LOCK_CONTENDED, SEGMENTS, SEMAPHORE, VALUE};
 use crate::plan::{Plan, on_cpu};
 
 pub(crate) const ROWS: &[Row] = &[
     Row { group: &LOCK, name: "Python: Lock", goal: Goal::Look, measure: |plan| ask("lock", plan) },
     Row { group: &SEMAPHORE, name: "Python: Semaphore", goal: Goal::Look, measure: |plan| ask("semaphore", plan) },
     Row { group: &LOCK_CONTENDED, name: "Python: Lock", goal: Goal::Look, measure: |plan| ask("contended", plan) },
+    Row {
+        group: &VALUE,
+        name: "Python: Value('Q').value += 1 with its lock",
+        goal: Goal::Look,
+        measure: |plan| ask("value", plan),
+    },
+    Row {
+        group: &SEGMENTS,
+        name: "Python: SharedMemory, close, unlink",
+        goal: Goal::Look,
+        measure: |plan| ask("segment", plan),
+    },
 ];
 
 const SCRIPT: &str = include_str!("python.py");

@@ -1,6 +1,7 @@
 //! Memory that other processes write: the mapping, typed views of it, and the page that a fork wipes.
 #![allow(unsafe_code)]
 
+use std::ffi::c_void;
 use std::num::NonZero;
 use std::ops::Deref;
 use std::os::fd::BorrowedFd;
@@ -191,54 +192,16 @@ pub(crate) trait AtomicWord {}
 impl AtomicWord for AtomicU32 {}
 impl AtomicWord for AtomicU64 {}
 
-/// Copies bytes of which the language knows nothing, as another process may write them at the same time: an ordinary copy, or one
-/// through slices, would be a data race, for which it gives no meaning.
+/// Copies bytes that another process may write at the same time. For an ordinary copy, or one through slices, that would be a data race,
+/// to which the language gives no meaning. This is one of the machine: the compiler does not see which function it calls.
 ///
 /// # Safety
 /// `from` is readable and `to` writable for `len` bytes, and they do not overlap.
-#[cfg(target_arch = "x86_64")]
 unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: by the contract above. The direction flag is clear on entry, as the ABI says.
-    unsafe {
-        std::arch::asm!(
-            "rep movsb",
-            inout("rcx") len => _,
-            inout("rsi") from => _,
-            inout("rdi") to => _,
-            options(nostack, preserves_flags),
-        );
-    }
-}
-
-/// As above; byte by byte or word by word, with atomics.
-///
-/// # Safety
-/// As above.
-#[cfg(not(target_arch = "x86_64"))]
-unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
-    use std::sync::atomic::AtomicU8;
-    const WORD: usize = size_of::<AtomicU64>();
-    let mut i = 0;
-    // SAFETY: by the contract above, all of `i..i + WORD`, or the byte at `i`, is accessible; words are used where both are aligned.
-    unsafe {
-        if from.addr() % WORD == to.addr() % WORD {
-            while i < len && (from.addr() + i) % WORD != 0 {
-                let byte = (*from.add(i).cast::<AtomicU8>()).load(Ordering::Relaxed);
-                AtomicU8::from_ptr(to.add(i)).store(byte, Ordering::Relaxed);
-                i += 1;
-            }
-            while i + WORD <= len {
-                let word = (*from.add(i).cast::<AtomicU64>()).load(Ordering::Relaxed);
-                AtomicU64::from_ptr(to.add(i).cast()).store(word, Ordering::Relaxed);
-                i += WORD;
-            }
-        }
-        while i < len {
-            let byte = (*from.add(i).cast::<AtomicU8>()).load(Ordering::Relaxed);
-            AtomicU8::from_ptr(to.add(i)).store(byte, Ordering::Relaxed);
-            i += 1;
-        }
-    }
+    type Copy = unsafe extern "C" fn(*mut c_void, *const c_void, usize) -> *mut c_void;
+    let copy: Copy = std::hint::black_box(libc::memcpy);
+    // SAFETY: by the contract above.
+    unsafe { copy(to.cast(), from.cast(), len) };
 }
 
 impl Mapping {

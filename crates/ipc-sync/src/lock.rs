@@ -66,9 +66,11 @@ impl From<Died> for Error {
 }
 
 impl Lock {
-    /// For an object that is being made.
+    /// For an object that is being made, of whatever the memory contained.
     pub(crate) fn init(&self) {
         self.mutex.init();
+        self.holder.store(0, Ordering::Relaxed);
+        self.died.store(0, Ordering::Relaxed);
     }
 
     #[inline(always)] // across crates the compiler would not, and hand the result over in memory

@@ -101,6 +101,7 @@ const WRITING: u32 = 2;
 impl<const N: usize> RwCore<N> {
     fn init(&self) {
         self.writers.init();
+        self.phase.store(IDLE, Ordering::Relaxed);
         self.slots.iter().for_each(|slot| slot.0.init());
     }
 

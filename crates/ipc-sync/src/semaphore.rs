@@ -1,5 +1,7 @@
 //! A number of permits.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -221,7 +223,7 @@ impl Semaphore {
     /// Takes back the permits of processes that are gone. Any number of sweepers can be at it, or die at it: each permit is freed
     /// in one step, and only from an owner whose number nobody will ever have again.
     fn sweep(&self) -> Result<()> {
-        let mut known: Vec<(u64, bool)> = Vec::new();
+        let mut known: BTreeMap<u64, bool> = BTreeMap::new();
         let mut swept = false;
         for word in self.view.words() {
             let owner = word.load(Ordering::Relaxed);
@@ -229,14 +231,12 @@ impl Semaphore {
             if owner == 0 || number == self.me() {
                 continue;
             }
-            let alive = match known.iter().find(|(known, _)| *known == number) {
-                Some((_, alive)) => *alive,
-                None => {
+            let alive = match known.entry(number) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(unknown) => {
                     // What is no number at all was written by nobody we know, and is as good as free.
                     let who = Participant::from_number(number);
-                    let alive = who.map_or(Ok(false), |who| self.view.segment().is_alive(who))?;
-                    known.push((number, alive));
-                    alive
+                    *unknown.insert(who.map_or(Ok(false), |who| self.view.segment().is_alive(who))?)
                 }
             };
             if !alive && free(word, owner) {

@@ -10,6 +10,13 @@ use ipc_core::{Connection, Process};
 use ipc_pipe::duplex;
 use ipc_shm::{Error, Ownership, Scope, SharedMemory};
 use ipc_tests::{eventually, isolated, raw, unique_name};
+use nix::fcntl::{Flock, FlockArg};
+
+/// Held by tests that scavenge, as that removes what other tests have left for it.
+fn alone_with_what_is_left() -> Flock<fs::File> {
+    let folder = fs::File::open("/dev/shm").unwrap();
+    Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap()
+}
 
 fn exists(name: &str) -> bool {
     Path::new("/dev/shm").join(name).exists()
@@ -166,6 +173,7 @@ fn a_handle_of_named_memory_travels_also_when_its_name_is_gone() {
 #[test]
 fn who_removes_a_name_is_said_by_its_ownership() {
     isolated(|| {
+        let _alone = alone_with_what_is_left();
         let name = unique_name();
         let ours = SharedMemory::create_owned(&name, 10, Ownership::LastUser).unwrap();
         let (user, line) = holder(&name, |name| SharedMemory::open(name).unwrap());
@@ -202,6 +210,7 @@ fn the_last_user_removes_the_name_also_if_it_only_reads() {
 #[test]
 fn a_name_left_by_a_kill_is_taken_over_or_scavenged_but_never_a_living_one() {
     isolated(|| {
+        let _alone = alone_with_what_is_left();
         let name = unique_name();
         let make = |name: &str| SharedMemory::create(name, 10).unwrap();
         let (process, _line) = holder(&name, make);
@@ -254,6 +263,7 @@ fn of_many_that_come_at_once_one_makes_it() {
 #[test]
 fn foreign_files_are_neither_taken_over_nor_removed() {
     isolated(|| {
+        let _alone = alone_with_what_is_left();
         let name = unique_name();
         let path = Path::new("/dev/shm").join(&name);
         fs::write(&path, b"").unwrap();
