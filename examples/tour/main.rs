@@ -6,6 +6,7 @@
 
 mod input;
 mod pipe;
+mod shm;
 mod words;
 
 use std::error::Error;
@@ -37,7 +38,7 @@ const ONE_PROCESS: Mechanism = Mechanism {
 };
 
 /// All mechanisms, in the order of the table.
-const MECHANISMS: &[Mechanism] = &[pipe::PIPE];
+const MECHANISMS: &[Mechanism] = &[pipe::PIPE, shm::SHM];
 
 fn main() -> ExitCode {
     let mut chosen = Vec::new();

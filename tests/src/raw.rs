@@ -96,6 +96,29 @@ pub fn wait(pid: i32) -> bool {
     unsafe { libc::waitpid(pid, &mut status, 0) == pid && status == 0 }
 }
 
+/// A word of a file in memory, to be changed as nobody should. It stays mapped.
+pub fn word64(file: &std::fs::File, offset: usize) -> &'static std::sync::atomic::AtomicU64 {
+    // SAFETY: the mapping is as long as that and never unmapped; an atomic has no invalid values.
+    unsafe { &*mapped(file, offset, 8).cast() }
+}
+
+/// As [`word64`], of four bytes.
+pub fn word32(file: &std::fs::File, offset: usize) -> &'static std::sync::atomic::AtomicU32 {
+    // SAFETY: as above.
+    unsafe { &*mapped(file, offset, 4).cast() }
+}
+
+fn mapped(file: &std::fs::File, offset: usize, len: usize) -> *mut u8 {
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    assert_eq!(offset % len, 0);
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists; the offset lies in it.
+    unsafe {
+        let start = libc::mmap(std::ptr::null_mut(), offset + len, rights, libc::MAP_SHARED, file.as_raw_fd(), 0);
+        assert_ne!(start, libc::MAP_FAILED);
+        start.cast::<u8>().add(offset)
+    }
+}
+
 /// Ends the process at once.
 pub fn exit(code: i32) -> ! {
     // SAFETY: no pointers.

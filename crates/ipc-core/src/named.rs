@@ -14,18 +14,21 @@ use std::num::NonZero;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, fcntl};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::names::{Mark, NameScope};
 use crate::participant;
 use crate::raw::Mapping;
-use crate::segment::{Access, allocate, checked, full, open_anew};
-use crate::{Error, Handle, Result, Segment, complaint};
+use crate::segment::{Access, allocate, checked, full, open_anew, provide};
+use crate::{Deadline, Error, Handle, Result, Segment, complaint};
 
 const FOLDER: &str = "/dev/shm";
+/// How long to try while another process has a name locked for a moment: it may be stopped.
+const PATIENCE: Duration = Duration::from_secs(1);
 const OURS: u32 = 0o1600;
 const PERSISTENT: u32 = 0o600;
 
@@ -227,28 +230,38 @@ impl Segment {
     fn open_as(name: &str, access: Access) -> Result<Segment> {
         check_name(name)?;
         let missing = || Error::NoSuchName { name: name.into() };
+        let patience = Deadline::after(PATIENCE);
         loop {
             let file = open(name, access)?.ok_or_else(missing)?;
             let about = file.metadata().map_err(Error::io("look at shared memory"))?;
             if !about.is_file() {
                 return Err(Error::Incompatible(format!("`{name}` is no shared memory, but something else")));
             }
-            let ownership = match about.mode() & 0o1000 {
-                0 => Ownership::Persistent, // or foreign: not for us to remove
-                _ => Ownership::LastUser,
-            };
+            if about.uid() != nix::unistd::geteuid().as_raw() && about.uid() != 0 {
+                return Err(Error::Incompatible(format!("the memory belongs to another user, {}", about.uid())));
+            }
+            let ownership = ownership_of(&about);
             if ownership == Ownership::LastUser
                 && !participant::is_used(file.as_fd()).map_err(Error::io("ask who has shared memory"))?
             {
                 return Err(missing()); // left by the dead, or just being removed
             }
             crate::crash_point!("named.opened");
+            if ownership == Ownership::Persistent && access == Access::ReadWrite {
+                // Who has made it may only have set its size: then it would end in a SIGBUS when there is no memory for it.
+                provide(&file, about.len() as i64).map_err(Error::io("allocate shared memory"))?;
+            }
             let name_of_it = Name { name: name.into(), ownership, is_creator: false };
             let attached = Segment::attach(file, access, Some(name_of_it));
             crate::crash_point!("named.attached");
             match attached {
-                // Meanwhile its last user has left, and it is just being removed.
-                Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::EAGAIN) => {}
+                // Meanwhile its last user has left, and it is just being removed; or a foreign program has locked it.
+                Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::EAGAIN) => {
+                    if patience.has_passed() {
+                        return Err(Error::Incompatible(format!("`{name}` is locked by another program")));
+                    }
+                    std::thread::yield_now();
+                }
                 Ok(segment) if is_named(segment.file(), name) => {
                     segment.note_shared();
                     return Ok(segment);
@@ -300,8 +313,30 @@ fn is_left(name: &str) -> bool {
 struct Parcel {
     file: Handle,
     name: String,
-    ownership: Ownership,
     access: Access,
+}
+
+/// Looks at a file that a peer calls a named segment, before it is opened: is it one, and may the peer do with it what it offers?
+/// Opened again by the receiver, who may be somebody else, it could become more than it was.
+fn of_a_named_one(file: &File, access: Access) -> Result<Ownership> {
+    let about = file.metadata().map_err(Error::io("look at shared memory"))?;
+    let folder = fs::metadata(FOLDER).map_err(Error::io("look at the folder of shared memory"))?;
+    if !about.is_file() || about.dev() != folder.dev() {
+        return Err(Error::Incompatible("it is no shared memory with a name, but something else".into()));
+    }
+    let flags = fcntl(file, FcntlArg::F_GETFL).map_err(Error::io("look at shared memory"))?;
+    if access == Access::ReadWrite && flags & libc::O_ACCMODE != libc::O_RDWR {
+        return Err(Error::Incompatible("the memory is offered for writing by one who may only read it".into()));
+    }
+    Ok(ownership_of(&about))
+}
+
+/// As it is marked in the file.
+fn ownership_of(about: &fs::Metadata) -> Ownership {
+    match about.mode() & 0o1000 {
+        0 => Ownership::Persistent, // or foreign: not for us to remove
+        _ => Ownership::LastUser,
+    }
 }
 
 impl Segment {
@@ -314,7 +349,7 @@ impl Segment {
                     ser::Error::custom(complaint::note(format!("the shared memory cannot be opened again: {error}")))
                 })?;
                 let access = if self.is_read_only() { Access::Read } else { Access::ReadWrite };
-                Some(Parcel { file: file.into(), name: name.name.clone(), ownership: name.ownership, access })
+                Some(Parcel { file: file.into(), name: name.name.clone(), access })
             }
         };
         let sent = match &parcel {
@@ -333,7 +368,9 @@ impl Segment {
             (Some(parcel), None) => {
                 let file = parcel.file.into_fd().map_err(|error| refused(error.to_string()))?;
                 check_name(&parcel.name).map_err(|error| refused(full(&error)))?;
-                let name = Name { name: parcel.name, ownership: parcel.ownership, is_creator: false };
+                let file = File::from(file);
+                let ownership = of_a_named_one(&file, parcel.access).map_err(|error| refused(full(&error)))?;
+                let name = Name { name: parcel.name, ownership, is_creator: false };
                 let file = open_anew(&file, parcel.access).map_err(|error| refused(error.to_string()))?;
                 let segment = Segment::attach(file, parcel.access, Some(name));
                 let segment = segment.map_err(|error| refused(full(&error)))?;

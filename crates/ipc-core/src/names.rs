@@ -6,11 +6,12 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::participant;
-use crate::{Builder, Error, Ownership, Process, Receiver, Result, Segment, Sender};
+use crate::{Builder, Error, Ownership, Process, Receiver, Result, Segment, Sender, wait};
 
 /// A file by its name and its identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +57,9 @@ impl Mark {
 
 /// Removes the names that were made in it: when it is dropped, and as well when the process is killed.
 ///
-/// A small process of its own, the watcher, sees to that. It belongs to a session of its own, so that what is typed at the
-/// terminal (Ctrl-C) does not end it together with this process. If it is killed itself, the names are removed when the scope is dropped.
+/// A small process of its own, the watcher, sees to that; it counts as a child of this one. It belongs to a group of its own, so that what
+/// is typed at the terminal (Ctrl-C) does not end it together with this process. If it is killed itself, the names are removed when the
+/// scope is dropped, and no more can be made in it.
 #[derive(Debug)]
 pub struct NameScope {
     /// `None` once the scope ends.
@@ -75,7 +77,9 @@ impl NameScope {
         let (read, write) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Error::io("create a pipe to the watcher"))?;
         let receiver: Receiver<Mark> = read.try_into()?;
-        let watcher = Builder::new().name("ipc-names").core_dumps(false).spawn(watch, receiver)?;
+        let nowhere = || crate::Stdio::Null;
+        let builder = Builder::new().name("ipc-names").core_dumps(false).group_of_its_own();
+        let watcher = builder.stdin(nowhere()).stdout(nowhere()).spawn(watch, receiver)?;
         Ok(NameScope { watcher: Some((write.try_into()?, watcher)), marks: Vec::new(), pid: std::process::id() })
     }
 
@@ -92,7 +96,7 @@ impl NameScope {
             return Err(Error::Forked);
         }
         if let Some((sender, _)) = &mut self.watcher {
-            sender.send(&mark)?;
+            sender.send_timeout(&mark, PATIENCE)?;
             crate::crash_point!("names.marked");
         }
         self.marks.push(mark);
@@ -108,16 +112,32 @@ impl Drop for NameScope {
         self.marks.iter().for_each(Mark::remove);
         if let Some((sender, watcher)) = self.watcher.take() {
             drop(sender);
+            // It has nothing left to do, but may be stopped, or kept waiting by a forked copy that has our end of the pipe.
+            let _ = watcher.kill();
             let _ = watcher.join();
         }
     }
 }
 
+/// How long the watcher may take to read a mark: it may be stopped.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 fn watch(mut marks: Receiver<Mark>) {
     let _ = nix::unistd::setsid();
     let mut known: Vec<Mark> = Vec::new();
-    // Until the last holder of the other end is gone, however it went.
-    while let Ok(mark) = marks.recv() {
+    let parent = crate::parent_process().ok().flatten();
+    // Until the parent ends: a copy of it that was forked may have the other end of the pipe.
+    if let Some(sentinel) = parent.as_ref().and_then(|parent| parent.sentinel()) {
+        while let Ok(ready) = wait(&[&marks, &sentinel], Duration::MAX) {
+            match ready.contains(&0).then(|| marks.try_recv()) {
+                Some(Ok(mark)) => known.push(mark),
+                Some(Err(error)) if !error.is_would_block() => break,
+                _ if ready.contains(&1) => break,
+                _ => {}
+            }
+        }
+    }
+    while let Ok(mark) = marks.try_recv() {
         known.push(mark);
     }
     crate::crash_point!("names.watcher-woken");

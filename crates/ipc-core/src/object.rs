@@ -33,7 +33,8 @@ impl Segment {
     /// [`Error::Exists`], also while another process is making it; [`Error::OutOfBounds`], [`Error::Forked`].
     pub fn create<T: Shared>(&self, offset: usize, words: usize, init: impl FnOnce(&View<T>)) -> Result<View<T>> {
         self.check_fork()?;
-        let view = self.view::<T>(offset, words)?;
+        // Not over what this process has a handle for, whatever the header says by now.
+        let view = self.view::<T>(offset, words, true)?;
         let header = self.header(offset)?;
         let me = self.participant().number();
         let mut found = 0;
@@ -89,12 +90,12 @@ impl Segment {
         }
         let words = header.words.load(Ordering::Relaxed);
         match usize::try_from(words) {
-            Ok(words) if T::check_words(words) => self.view(offset, words),
+            Ok(words) if T::check_words(words) => self.view(offset, words, false),
             _ => Err(Error::Incompatible(format!("the \"{}\" says that it has {words} words", T::KIND))),
         }
     }
 
-    fn view<T: Shared>(&self, offset: usize, words: usize) -> Result<View<T>> {
+    fn view<T: Shared>(&self, offset: usize, words: usize, is_new: bool) -> Result<View<T>> {
         let bad = self.out_of_bounds(offset, Segment::space_for::<T>(0));
         if offset % Segment::ALIGNMENT != 0 || align_of::<T>() > Segment::ALIGNMENT {
             return Err(bad);
@@ -103,7 +104,7 @@ impl Segment {
             return Err(Error::ReadOnly);
         }
         let start = offset.checked_add(size_of::<Header>());
-        start.and_then(|start| View::new(self, offset, start, words)).ok_or(bad)?
+        start.and_then(|start| View::new(self, offset, start, words, is_new)).ok_or(bad)?
     }
 
     fn header(&self, offset: usize) -> Result<&Header> {
@@ -214,25 +215,46 @@ impl Extent {
 pub(crate) type Locals = BTreeMap<usize, Weak<Local>>;
 
 /// Finds or makes what is known about an object. Objects that overlap would give out two `&mut` to the same bytes: the one that comes
-/// later is refused.
+/// later is refused; one that `is_new` also if what is there lies in its room, or is itself.
 pub(crate) fn find_local(
     locals: &mut Locals,
     extent: Extent,
+    is_new: bool,
     keep_mapped: impl FnOnce() -> Arc<AtomicBool>,
 ) -> Result<Arc<Local>> {
-    locals.retain(|_, local| local.strong_count() > 0);
-    let offset = extent.all.start;
-    if let Some(known) = locals.get(&offset).and_then(Weak::upgrade).filter(|known| known.extent == extent) {
-        return Ok(known);
+    if locals.len().is_power_of_two() {
+        locals.retain(|_, local| local.strong_count() > 0); // now and then: each time would cost a square for many
     }
-    let clash = |(at, local): (&usize, &Weak<Local>)| {
-        local.upgrade().is_some_and(|local| local.extent.clashes_with(&extent)).then_some(*at)
-    };
-    if let Some(offset) = locals.iter().find_map(clash) {
-        return Err(Error::Exists { offset });
+    let offset = extent.all.start;
+    for (at, local) in near(locals, &extent.all) {
+        if local.extent == extent && !is_new {
+            return Ok(local);
+        }
+        let lies_inside = extent.all.start <= local.extent.all.start && local.extent.all.end <= extent.all.end;
+        if local.extent.clashes_with(&extent) || (is_new && lies_inside) {
+            return Err(Error::Exists { offset: at });
+        }
     }
     let marks = std::array::from_fn(|_| AtomicBool::new(false));
     let local = Arc::new(Local { extent, marks, keep_mapped: keep_mapped() });
     locals.insert(offset, Arc::downgrade(&local));
     Ok(local)
+}
+
+/// Refuses bytes of objects.
+pub(crate) fn check_plain(locals: &Locals, bytes: Range<usize>) -> Result<()> {
+    let taken = near(locals, &bytes).find(|(_, local)| local.extent.all.end > bytes.start);
+    taken.map_or(Ok(()), |(offset, _)| Err(Error::Exists { offset }))
+}
+
+/// The objects that may have bytes in common with these. Of those that end before them only the last two: an object lies in none other, or
+/// in the room of one.
+fn near<'a>(locals: &'a Locals, bytes: &Range<usize>) -> impl Iterator<Item = (usize, Arc<Local>)> + 'a {
+    let start = bytes.start;
+    let mut before = 0;
+    let living = locals.range(..bytes.end).rev().filter_map(|(at, local)| Some((*at, local.upgrade()?)));
+    living.take_while(move |(_, local)| {
+        before += usize::from(local.extent.all.end <= start);
+        before <= 2
+    })
 }

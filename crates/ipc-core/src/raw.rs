@@ -164,8 +164,8 @@ impl Mapping {
     pub(crate) fn write(&self, offset: usize, from: &[u8]) -> Option<()> {
         debug_assert!(self.access == Access::ReadWrite);
         let to = self.bytes(offset, from.len())?;
-        // SAFETY: `to` is so many mapped bytes, to which no reference exists but such to atomics; `from` lies elsewhere, as no slice
-        // is ever made of a mapping.
+        // SAFETY: `to` is so many mapped bytes; those of objects, to which there are references, have been refused by `check_plain`.
+        // For the same reason `from`, a slice of this process, lies elsewhere.
         unsafe { copy(from.as_ptr(), to.as_ptr(), from.len()) };
         Some(())
     }
@@ -248,11 +248,17 @@ impl<T: Shared> RefUnwindSafe for View<T> {}
 
 impl<T: Shared> View<T> {
     /// The object at `start`, whose header is at `offset`. `None` if it does not lie inside, or is not aligned.
-    pub(crate) fn new(segment: &Segment, offset: usize, start: usize, words: usize) -> Option<Result<View<T>>> {
+    pub(crate) fn new(
+        segment: &Segment,
+        offset: usize,
+        start: usize,
+        words: usize,
+        is_new: bool,
+    ) -> Option<Result<View<T>>> {
         let (place, words) = segment.mapping().place(start, words)?;
         let tail = start + size_of::<T>().next_multiple_of(align_of::<AtomicU64>());
         let extent = Extent { all: offset..tail + words.len() * size_of::<AtomicU64>(), room: tail..tail + T::ROOM };
-        let local = match segment.local(extent) {
+        let local = match segment.local(extent, is_new) {
             Ok(local) => local,
             Err(error) => return Some(Err(error)),
         };

@@ -7,7 +7,7 @@ use std::num::NonZero;
 #[cfg(feature = "named")]
 use std::os::fd::BorrowedFd;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -57,6 +57,8 @@ struct Inner {
     me: Participant,
     original: ForkMark,
     locals: Mutex<Locals>,
+    /// Whether there ever was anything in `locals`.
+    has_objects: AtomicBool,
     /// It came from, or was sent to, another process.
     was_shared: AtomicBool,
     name: Option<Name>,
@@ -134,7 +136,17 @@ impl Segment {
         };
         let mapping = mapping.map_err(Error::io("map shared memory"))?;
         let (locals, file, was_shared) = (Mutex::default(), file.into(), AtomicBool::new(false));
-        let inner = Arc::new(Inner { mapping, file, me, original, locals, was_shared, name, identity });
+        let inner = Arc::new(Inner {
+            mapping,
+            file,
+            me,
+            original,
+            locals,
+            has_objects: AtomicBool::new(false),
+            was_shared,
+            name,
+            identity,
+        });
         attached.insert(identity, Arc::downgrade(&inner));
         Ok(Segment(inner))
     }
@@ -205,37 +217,51 @@ impl Segment {
     /// Copies bytes out. Others may write them at the same time: then any mixture of old and new ones is read.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`], [`Error::Forked`].
+    /// [`Error::OutOfBounds`], [`Error::Forked`]; [`Error::Exists`] for bytes of an object that this process has a handle for.
     pub fn read_at(&self, offset: usize, to: &mut [u8]) -> Result<()> {
         self.check_fork()?;
+        self.check_plain(offset, to.len())?;
         self.0.mapping.read(offset, to).ok_or_else(|| self.out_of_bounds(offset, to.len()))
     }
 
     /// Copies bytes in. Others may read them at the same time: then they read any mixture of old and new ones.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`], [`Error::ReadOnly`], [`Error::Forked`].
+    /// [`Error::OutOfBounds`], [`Error::ReadOnly`], [`Error::Forked`]; [`Error::Exists`] as in [`read_at`](Segment::read_at).
     pub fn write_at(&self, offset: usize, from: &[u8]) -> Result<()> {
         self.check_writable()?;
+        self.check_plain(offset, from.len())?;
         self.0.mapping.write(offset, from).ok_or_else(|| self.out_of_bounds(offset, from.len()))
     }
 
     /// The four bytes at an offset that is a multiple of 4, as an atomic.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`], [`Error::ReadOnly`], [`Error::Forked`].
+    /// [`Error::OutOfBounds`], [`Error::ReadOnly`], [`Error::Forked`]; [`Error::Exists`] as in [`read_at`](Segment::read_at).
     pub fn atomic_u32(&self, offset: usize) -> Result<&AtomicU32> {
         self.check_writable()?;
+        self.check_plain(offset, 4)?;
         self.0.mapping.word(offset).ok_or_else(|| self.out_of_bounds(offset, 4))
     }
 
     /// The eight bytes at an offset that is a multiple of 8, as an atomic.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`], [`Error::ReadOnly`], [`Error::Forked`].
+    /// [`Error::OutOfBounds`], [`Error::ReadOnly`], [`Error::Forked`]; [`Error::Exists`] as in [`read_at`](Segment::read_at).
     pub fn atomic_u64(&self, offset: usize) -> Result<&AtomicU64> {
         self.check_writable()?;
+        self.check_plain(offset, 8)?;
         self.0.mapping.word(offset).ok_or_else(|| self.out_of_bounds(offset, 8))
+    }
+
+    /// Refuses bytes that are those of an object for which this process has a handle: what its guards give out must not change.
+    #[inline]
+    fn check_plain(&self, offset: usize, len: usize) -> Result<()> {
+        if !self.0.has_objects.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let locals = self.0.locals.lock().unwrap_or_else(PoisonError::into_inner);
+        object::check_plain(&locals, offset..offset.saturating_add(len))
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -251,9 +277,10 @@ impl Segment {
         &self.0.mapping
     }
 
-    pub(crate) fn local(&self, extent: Extent) -> Result<Arc<Local>> {
+    pub(crate) fn local(&self, extent: Extent, is_new: bool) -> Result<Arc<Local>> {
+        self.0.has_objects.store(true, Ordering::Relaxed);
         let mut locals = self.0.locals.lock().unwrap_or_else(PoisonError::into_inner);
-        object::find_local(&mut locals, extent, || self.0.mapping.kept())
+        object::find_local(&mut locals, extent, is_new, || self.0.mapping.kept())
     }
 
     /// The memory's file.
@@ -263,9 +290,15 @@ impl Segment {
     }
 }
 
+const NAMED: &str =
+    "objects in memory with a name are not sent, as its size is not sealed: send the memory, and open them in it";
+
 /// What goes to another process is an open file of its own, so that it counts as somebody while it is under way.
 impl Serialize for Segment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.name.is_some() {
+            return Err(ser::Error::custom(complaint::note(NAMED)));
+        }
         let fresh = self.open_again().map_err(|error| {
             ser::Error::custom(complaint::note(format!("the shared memory cannot be opened again: {error}")))
         })?;
@@ -311,7 +344,8 @@ impl Segment {
 /// Another open file for the same memory.
 pub(crate) fn open_anew(file: &impl AsRawFd, access: Access) -> io::Result<File> {
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    File::options().read(true).write(access == Access::ReadWrite).open(path)
+    // Without waiting, as it would for the other end of a FIFO that a peer has sent instead.
+    File::options().read(true).write(access == Access::ReadWrite).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
 /// An error with its cause, where only a text can be handed on.
@@ -335,6 +369,11 @@ pub(crate) fn allocate(file: &File, len: i64) -> nix::Result<()> {
         return Err(Errno::ENOMEM);
     }
     nix::unistd::ftruncate(file, len)?;
+    provide(file, len)
+}
+
+/// Has the system take memory for all of a file.
+pub(crate) fn provide(file: &File, len: i64) -> nix::Result<()> {
     // In pieces: a signal makes the kernel give back what it has got so far, so one big piece might never be done.
     for start in (0..len).step_by(PIECE as usize) {
         while let Err(errno) = posix_fallocate(file, start, PIECE.min(len - start)) {

@@ -11,7 +11,7 @@ pub enum Error {
     #[error(transparent)]
     Lock(ipc_sync::Error),
     /// The bytes do not lie in the memory.
-    #[error("{len} bytes at offset {offset} do not lie in a memory of {size} bytes")]
+    #[error("{len} bytes at offset {offset} are not aligned, or do not lie in a memory of {size} bytes")]
     OutOfBounds {
         /// Where the bytes were to be.
         offset: usize,
@@ -19,6 +19,14 @@ pub enum Error {
         len: usize,
         /// The size of the memory in bytes.
         size: usize,
+    },
+    /// There is memory of this name already, of another size.
+    #[error("there is memory of this name already, of {found} bytes and not {expected}")]
+    Size {
+        /// What was asked for, in bytes.
+        expected: usize,
+        /// What there is, in bytes.
+        found: usize,
     },
     /// The memory was opened for reading only.
     #[error("the memory was opened for reading only")]

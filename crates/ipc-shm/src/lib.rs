@@ -20,7 +20,8 @@
 //!
 //! All of them are handles: clone them, pass them to [`Process::spawn`], send them in messages. Anonymous ones live as long as somebody
 //! has them; what has a name is removed by its [`Ownership`], or with a [`Scope`], also when processes are killed.
-//! [`Value`] and [`Array`] can lie side by side in a [`Segment`], by `create_in` and `open_in`, with each other and with the locks of `ipc-sync`.
+//! [`Value`] and [`Array`] can lie side by side in a [`Segment`], by `create_in` and `open_in`, with each other and with the locks of `ipc-sync`;
+//! if that has a name, send the memory and open them in it.
 //!
 //! Not here: locks by themselves (`ipc-sync`), queues (`ipc-queue`), objects in a server process (`ipc-manager`).
 //!

@@ -2,8 +2,9 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
 
-use ipc_core::{NameScope, Ownership, Segment};
+use ipc_core::{Deadline, NameScope, Ownership, Segment};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Error, Result};
@@ -43,7 +44,8 @@ use crate::{Error, Result};
 /// A name is a file in `/dev/shm`. It appears when the memory is complete, in one step, and who removes it is said by its
 /// [`Ownership`]. A name left by processes that were killed is taken over by the next [`create`](SharedMemory::create), and removed by
 /// [`scavenge`](SharedMemory::scavenge); in a [`Scope`] it does not even stay that long. It is recognised by the sticky bit of the file
-/// and by nobody's having locked it. As Python locks nothing, a name that Python has made is never taken for
+/// and by nobody's having locked it. Programs that remove names without asking, as [`unlink`](SharedMemory::unlink) and Python do, can
+/// in the same moment lead another process to remove a name that was made anew. As Python locks nothing, a name that Python has made is never taken for
 /// left over; one of ours that only Python still uses is: use [`Ownership::Persistent`] there.
 ///
 /// # When a process dies
@@ -53,8 +55,9 @@ use crate::{Error, Result};
 ///
 /// # Security
 ///
-/// Memory can be opened by the same user only. Anonymous memory is sealed, so that nobody can shrink it; named memory cannot be: a
-/// process of the same user that truncates the file makes the others crash (SIGBUS) when they touch what is gone.
+/// Memory can be opened by the same user, or root, and only such is accepted. Anonymous memory is sealed, so that nobody can shrink it;
+/// named memory cannot be: one who truncates the file makes the others crash (SIGBUS) when they touch what is gone. That goes for
+/// named memory that comes in a message, too: accept it from trusted processes only.
 ///
 /// # References
 /// shm_open(3), memfd_create(2); CPython `multiprocessing.shared_memory`.
@@ -121,17 +124,19 @@ impl SharedMemory {
     /// one does.
     ///
     /// # Errors
-    /// As [`open`](SharedMemory::open) and [`create`](SharedMemory::create); [`Error::Length`] if it exists with another size.
+    /// As [`open`](SharedMemory::open) and [`create`](SharedMemory::create); [`Error::Size`] if it exists with another size.
     pub fn open_or_create(name: &str, size: usize) -> Result<SharedMemory> {
+        // One that comes between is soon done, unless it is stopped while it removes a name.
+        let patience = Deadline::after(Duration::from_secs(1));
         loop {
             match Segment::open_named(name) {
                 Ok(segment) if segment.size() == size => return Ok(SharedMemory(segment)),
-                Ok(segment) => return Err(Error::Length { expected: size, found: segment.size() }),
+                Ok(segment) => return Err(Error::Size { expected: size, found: segment.size() }),
                 Err(ipc_core::Error::NoSuchName { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
             match Segment::create_named(name, size, Ownership::LastUser) {
-                Err(ipc_core::Error::NameTaken { .. }) => {} // somebody was quicker
+                Err(ipc_core::Error::NameTaken { .. }) if !patience.has_passed() => std::thread::yield_now(), // somebody was quicker
                 made => return Ok(SharedMemory(made?)),
             }
         }

@@ -253,7 +253,7 @@ fn of_many_that_come_at_once_one_makes_it() {
             let children: Vec<_> = (0..4).map(|_| Process::spawn(work, name.clone()).unwrap()).collect();
             let all: Vec<_> = children.into_iter().map(|child| child.join().unwrap()).collect();
             assert_eq!(all[0].atomic_u64(0).unwrap().load(std::sync::atomic::Ordering::Relaxed), 4);
-            assert!(matches!(SharedMemory::open_or_create(&name, 65), Err(Error::Length { .. })));
+            assert!(matches!(SharedMemory::open_or_create(&name, 65), Err(Error::Size { .. })));
             drop(all);
             assert!(!exists(&name));
         }
@@ -326,5 +326,82 @@ fn a_forked_copy_removes_no_names() {
         let memory = raw::drop_in_forked_copy(memory);
         assert!(exists(&name));
         memory.write_at(0, b"x").unwrap();
+    });
+}
+
+/// What arrives if a peer sends `parcel` where memory is expected; in the form of a named one: file, name, access.
+fn received(file: ipc_core::Handle, access: u32) -> Result<SharedMemory, Core> {
+    type Parcel = (Option<(ipc_core::Handle, String, u32)>, Option<()>);
+    let (mut ours, theirs) = duplex::<Parcel, ()>().unwrap();
+    let mut theirs: Connection<(), SharedMemory> = theirs.into_fd().unwrap().try_into().unwrap();
+    ours.send((Some((file, unique_name(), access)), None)).unwrap();
+    theirs.recv()
+}
+
+#[test]
+fn a_received_file_becomes_no_more_than_its_sender_may_do_with_it() {
+    const READ_WRITE: u32 = 0;
+    const READ: u32 = 1;
+    isolated(|| {
+        let name = unique_name();
+        let memory = SharedMemory::create(&name, 10).unwrap();
+        let path = Path::new("/dev/shm").join(&name);
+        let open = |write: bool| fs::File::options().read(true).write(write).open(&path).unwrap();
+        assert_eq!(received(open(true).into(), READ_WRITE).unwrap().size(), 10);
+        assert!(received(open(false).into(), READ).is_ok());
+        assert!(matches!(received(open(false).into(), READ_WRITE), Err(Core::Decode(_))), "only for reading");
+        // Files elsewhere, memory that nobody named, and a FIFO, for which the receiver would wait.
+        let elsewhere = std::env::temp_dir().join(&name);
+        fs::write(&elsewhere, b"elsewhere").unwrap();
+        let file = fs::File::options().read(true).write(true).open(&elsewhere).unwrap();
+        assert!(matches!(received(file.into(), READ_WRITE), Err(Core::Decode(_))));
+        fs::remove_file(&elsewhere).unwrap();
+        let (read, _write) = nix::unistd::pipe().unwrap();
+        assert!(matches!(received(read.into(), READ), Err(Core::Decode(_))));
+        drop(memory);
+        assert!(!exists(&name));
+    });
+}
+
+#[test]
+fn bytes_of_objects_are_not_bytes_for_everybody() {
+    isolated(|| {
+        let memory = SharedMemory::anonymous(8192).unwrap();
+        let mutex = ipc_sync::Mutex::create_in(memory.segment(), 1024, 1u64).unwrap();
+        let end = 1024 + ipc_sync::Mutex::<u64>::size();
+        for (offset, len) in [(1024, 1), (1023, 2), (end - 1, 1), (0, 8192)] {
+            assert!(memory.write_at(offset, &vec![0; len]).is_err() && memory.to_vec(offset, len).is_err(), "{offset}");
+        }
+        assert!(memory.atomic_u64(1024 + 64).is_err());
+        memory.write_at(0, &[1; 1024]).unwrap();
+        memory.write_at(end, &[1; 64]).unwrap();
+        assert_eq!(*mutex.lock().unwrap(), 1);
+    });
+}
+
+#[test]
+fn a_scope_ends_in_time_though_its_watcher_is_stopped_or_a_copy_was_forked() {
+    isolated(|| {
+        let name = unique_name();
+        let watcher = |before: &[(u32, char)]| {
+            let new = ipc_tests::children(std::process::id()).into_iter().find(|child| !before.contains(child));
+            new.unwrap().0
+        };
+        let before = ipc_tests::children(std::process::id());
+        let mut scope = Scope::new().unwrap();
+        let pid = watcher(&before);
+        let memory = scope.create(&name, 10).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGSTOP).unwrap();
+        eventually("it stops", || ipc_tests::state(pid) == Some('T'));
+        drop(scope);
+        assert!(!exists(&name));
+        drop(memory);
+        // A copy has our end of the pipe to the watcher.
+        let scope = Scope::new().unwrap();
+        let (until, _end) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
+        let copy = raw::fork_idle(until) as i32;
+        drop(scope);
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(copy), nix::sys::signal::Signal::SIGKILL).unwrap();
+        assert!(!raw::wait(copy), "it was there all the time");
     });
 }

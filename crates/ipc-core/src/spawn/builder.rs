@@ -41,6 +41,7 @@ use crate::{Connection, Deadline, Handle, Sender, crash_point, sys};
 pub struct Builder {
     name: Option<String>,
     daemon: bool,
+    own_group: bool,
     no_core_dumps: bool,
     handover: Option<Duration>,
     env_clear: bool,
@@ -140,6 +141,13 @@ impl Builder {
         self
     }
 
+    /// What is typed at the terminal does not reach it, from its first moment.
+    #[cfg(feature = "named")]
+    pub(crate) fn group_of_its_own(mut self) -> Builder {
+        self.own_group = true;
+        self
+    }
+
     /// Its standard output.
     pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Builder {
         self.stdout = stdout.into();
@@ -206,6 +214,9 @@ impl Builder {
             };
         }
         command.env(VARIABLE, ticket.to_variable());
+        if self.own_group {
+            command.process_group(0);
+        }
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }

@@ -5,6 +5,7 @@ mod stopped;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::segment::file_of;
 use ipc_core::{Process, Segment};
 use ipc_sync::{Barrier, BrokenBy, Error, Mutex};
 use ipc_tests::{eventually, isolated, raw};
@@ -439,7 +440,7 @@ fn a_place_that_somebody_died_taking_is_still_that_of_one_who_left() {
     isolated(|| {
         let segment = Segment::anonymous(Barrier::size(2)).unwrap();
         let barrier = Barrier::create_in(&segment, 0, 2).unwrap();
-        let owner = segment.atomic_u64(owner_of(0, 2)).unwrap();
+        let owner = raw::word64(&file_of(&segment), owner_of(0, 2));
         let holder = Holder::of(&barrier, Barrier::enroll);
         let dead = owner.load(Ordering::SeqCst);
         let pid = holder.kill();
@@ -466,7 +467,8 @@ fn one_of_many_that_wait_looks_who_is_alive() {
         let enroll = |barrier: &Barrier| (0..MANY / 2).map(|_| barrier.enroll()).collect::<Result<Vec<_>, _>>();
         let holders = [Holder::of(&barrier, enroll), Holder::of(&barrier, enroll)];
         // Their places alternate, so that there is a question to be asked about each of them.
-        let owner = |place| segment.atomic_u64(owner_of(place, 2 * MANY)).unwrap();
+        let file = file_of(&segment);
+        let owner = |place| raw::word64(&file, owner_of(place, 2 * MANY));
         for place in (1..MANY / 2).step_by(2) {
             let other = owner(place + MANY / 2).swap(owner(place).load(Ordering::SeqCst), Ordering::SeqCst);
             owner(place).store(other, Ordering::SeqCst);

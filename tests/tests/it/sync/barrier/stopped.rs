@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ipc_core::Segment;
 use ipc_sync::{Barrier, BrokenBy, Error};
+use ipc_tests::raw;
 use ipc_tests::{eventually, isolated};
 
 use super::broken_by;
@@ -28,14 +29,14 @@ impl Jammed {
 
     /// The C library's mutex is the first field behind the header, and its owner's thread the first one in it.
     fn jam(&self) {
-        let owner = self.segment.atomic_u32(Segment::ALIGNMENT).unwrap();
+        let owner = raw::word32(&crate::segment::file_of(&self.segment), Segment::ALIGNMENT);
         let jam = || owner.compare_exchange(0, self.stopped.pid(), Ordering::SeqCst, Ordering::SeqCst).is_ok();
         eventually("nobody else has it", jam);
         assert!(self.barrier.enroll().is_err_and(|error| error.is_timeout()), "it keeps out who needs the lock");
     }
 
     fn free(self) {
-        self.segment.atomic_u32(Segment::ALIGNMENT).unwrap().store(0, Ordering::SeqCst);
+        raw::word32(&crate::segment::file_of(&self.segment), Segment::ALIGNMENT).store(0, Ordering::SeqCst);
         self.barrier.reset().unwrap();
         self.stopped.end();
     }
