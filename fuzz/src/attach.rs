@@ -2,10 +2,15 @@
 //! Locks are opened and not taken, as who may write a memory is trusted with the words of the locks in it; only such as were just made
 //! are, also in memory that was not empty.
 
+use std::fs::File;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use ipc_core::{Connection, Handle};
 use ipc_shm::{Array, AtomicArray, AtomicValue, Segment, SharedMemory, Value};
 use ipc_sync::{Barrier, Condvar, Event, Mutex, Once, RLock, RwLock, Semaphore, Signal};
 
@@ -267,8 +272,8 @@ fn headers() -> &'static [[u8; 64]] {
             let memory = SharedMemory::anonymous(1 << 14).expect("memory");
             let made = create(kind, memory.segment(), 0, 1).expect("there is room");
             let mut header = [0; 64];
+            drop(made); // its bytes are not read while there is a handle
             memory.read_at(0, &mut header).expect("there are so many bytes");
-            drop(made);
             header
         };
         KINDS.map(header).to_vec()
@@ -282,8 +287,18 @@ const SIZES: [usize; 12] = [4096, 1, 64, 128, 136, 200, 1000, 4095, 8192, 16_384
 
 struct Fixture<'a> {
     memory: SharedMemory,
+    /// The memory as another process has it, which may write anywhere at any time.
+    file: File,
     kept: Vec<(usize, Object)>,
     trace: &'a mut Trace,
+}
+
+fn file_of(segment: &Segment) -> File {
+    let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+    let mut to = Connection::<Segment, ()>::try_from(OwnedFd::from(ours)).expect("a socket");
+    let mut from = Connection::<(), Handle>::try_from(OwnedFd::from(theirs)).expect("a socket");
+    to.send(segment).expect("room for it");
+    from.recv().expect("it was sent").into_fd().expect("nobody else has it").into()
 }
 
 pub(crate) fn run(input: &[u8], trace: &mut Trace) {
@@ -291,7 +306,8 @@ pub(crate) fn run(input: &[u8], trace: &mut Trace) {
     let mut script = Script::new(input);
     let size = SIZES[script.byte() % SIZES.len()];
     let memory = SharedMemory::anonymous(size).expect("memory");
-    let mut fixture = Fixture { memory, kept: Vec::new(), trace };
+    let file = file_of(memory.segment());
+    let mut fixture = Fixture { memory, file, kept: Vec::new(), trace };
     for _ in 0..100 {
         let Some(step) = script.step() else { break };
         let step = step % 12;
@@ -314,7 +330,7 @@ pub(crate) fn run(input: &[u8], trace: &mut Trace) {
             3 => {
                 let (from, to, mut bytes) = (fixture.place(&mut script), fixture.place(&mut script), [0; 256]);
                 let len = script.byte();
-                if fixture.memory.read_at(from, &mut bytes[..len]).is_ok() {
+                if fixture.file.read_exact_at(&mut bytes[..len], from as u64).is_ok() {
                     fixture.write(to, &bytes[..len]);
                 }
             }
@@ -348,7 +364,7 @@ pub(crate) fn run(input: &[u8], trace: &mut Trace) {
     }
     fixture.open_all(0);
     // Objects keep their memory.
-    let Fixture { memory, kept, trace } = fixture;
+    let Fixture { memory, kept, trace, .. } = fixture;
     drop(memory);
     kept.iter().for_each(|(_, object)| object.examine(trace));
 }
@@ -409,7 +425,7 @@ impl Fixture<'_> {
     fn write(&self, at: usize, bytes: &[u8]) {
         let room = self.memory.size().saturating_sub(at);
         if room > 0 {
-            self.memory.write_at(at, &bytes[..bytes.len().min(room)]).expect("there is room");
+            self.file.write_all_at(&bytes[..bytes.len().min(room)], at as u64).expect("there is room");
         }
     }
 
