@@ -36,13 +36,13 @@ const GRACE: Duration = Duration::from_millis(100);
 /// # Ok(()) }
 /// ```
 ///
-/// As everywhere a wait can end without a reason (here it does after 25 ms, later 80 ms, at the latest), and [`notify_one`](Condvar::notify_one) may
+/// As everywhere a wait can end without a reason (here it does after 25 ms, later 90 ms, at the latest), and [`notify_one`](Condvar::notify_one) may
 /// wake several: so look at the value again, or use [`wait_while`](Condvar::wait_while). All who wait must use the same mutex.
 ///
 /// # When a process dies
 ///
 /// Notifying never waits for those who sleep, so dead ones hold up nobody. If the one who changed the value is killed before it has
-/// notified, the others find out within 25 ms, or 80 ms if they have waited for long. A wait returns, without the mutex, [`Error::OwnerDied`] if somebody died with that, and
+/// notified, the others find out within 25 ms, or 90 ms if they have waited for long. A wait returns, without the mutex, [`Error::OwnerDied`] if somebody died with that, and
 /// [`Error::Abandoned`] when nobody else has the condition variable any more: no other process, no message that is on
 /// its way, and no other handle in this process. So give threads that are to notify a handle of their own. A
 /// process that keeps a handle which it does not need keeps the others waiting: give the last one away. An object that never left

@@ -46,7 +46,7 @@ use crate::{Error, Result, Signal};
 ///
 /// # When a process dies
 ///
-/// Its permits come back once the kernel has closed its descriptors: whoever waits finds them within 25 ms, or 80 ms after a long wait, whoever comes later
+/// Its permits come back once the kernel has closed its descriptors: whoever waits finds them within 25 ms, or 90 ms after a long wait, whoever comes later
 /// at once. They also come back when it replaces its program (exec), or drops its last handle of the semaphore and of whatever else lies in
 /// the same segment. While a copy of it lives
 /// that was forked without exec, they do not: the copy keeps its descriptors open.

@@ -12,10 +12,10 @@ use crate::{Error, Result};
 /// wakes them costs them this much.
 pub(crate) const SLICE: Duration = Duration::from_millis(25);
 /// How many such slices there are in a wait.
-const SHORT_SLICES: u32 = 2;
+const SHORT_SLICES: u32 = 1;
 /// How long those sleep who have waited longer than that: to wake up costs up to 60 µs of a processor's time, and who waits for long is
 /// to cost less than a thousandth of it.
-const LONG_SLICE: Duration = Duration::from_millis(80);
+const LONG_SLICE: Duration = Duration::from_millis(90);
 
 /// Somebody sleeps, or is about to. A flag and not a counter: a counter would never come back to zero after a sleeper is killed.
 const WAITERS: u32 = 1;
