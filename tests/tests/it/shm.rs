@@ -405,3 +405,39 @@ fn a_scope_ends_in_time_though_its_watcher_is_stopped_or_a_copy_was_forked() {
         assert!(!raw::wait(copy), "it was there all the time");
     });
 }
+
+#[test]
+fn a_full_folder_is_an_error_and_no_crash_later() {
+    isolated(|| {
+        use nix::mount::{MsFlags, mount};
+        use nix::sched::{CloneFlags, unshare};
+        let child = Process::spawn(
+            |name: String| {
+                let nothing = None::<&str>;
+                if unshare(CloneFlags::CLONE_NEWNS).is_err() {
+                    eprintln!("not run: no right to a mount namespace");
+                    return;
+                }
+                mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).unwrap();
+                mount(nothing, "/dev/shm", Some("tmpfs"), MsFlags::empty(), Some("size=1m")).unwrap();
+                let no_room = |error: Error| {
+                    assert!(
+                        matches!(&error, Error::Memory(Core::Io { source, .. })
+                        if source.raw_os_error() == Some(nix::libc::ENOSPC)),
+                        "{error:?}"
+                    );
+                };
+                no_room(SharedMemory::create(&name, 2 << 20).unwrap_err());
+                assert!(!exists(&name));
+                let memory = SharedMemory::create(&name, 1 << 19).unwrap();
+                memory.write_at(0, &vec![1; 1 << 19]).unwrap();
+                // As Python makes it: there is a size, but no memory for it.
+                let foreign = format!("{name}-foreign");
+                fs::File::create(Path::new("/dev/shm").join(&foreign)).unwrap().set_len(1 << 20).unwrap();
+                no_room(SharedMemory::open(&foreign).unwrap_err());
+            },
+            unique_name(),
+        );
+        child.unwrap().join().unwrap();
+    });
+}
