@@ -109,6 +109,38 @@ mod active {
         "barrier.broken",
         "once.running",
         "once.done",
+        // A queue: a message on its way in.
+        "put.filled",
+        "put.published",
+        "put.unlocked",
+        // On its way out.
+        "get.noted",
+        "get.moved",
+        "get.copied",
+        "get.cleared",
+        "get.freed",
+        // Kept under a lease, and what becomes of it.
+        "lease.stored",
+        "lease.kept",
+        "lease.acked",
+        "lease.given-back",
+        "dead-letter.marked",
+        // What the dead had taken.
+        "recover.returned",
+        "redeliver.noted",
+        "redeliver.moved",
+        // Long messages.
+        "extent.claimed",
+        "extent.written",
+        "extent.queued",
+        "extent.freeing",
+        "extent.punched",
+        "close.marked",
+        // One producer and one consumer.
+        "spsc.filled",
+        "spsc.published",
+        "spsc.copied",
+        "spsc.freed",
         // Those who sleep, and who wakes them.
         "word.waiting",
         "word.cleared",

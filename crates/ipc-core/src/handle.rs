@@ -218,6 +218,22 @@ impl Drop for OutgoingScope {
     }
 }
 
+/// Runs `f`, which encodes or decodes what goes through memory: nothing in it can take handles along, also if a message of a connection
+/// is just being encoded. For the crates of the mechanisms.
+#[inline]
+pub fn without_handles<R>(f: impl FnOnce() -> R) -> R {
+    struct Restore(Table, Table);
+    impl Drop for Restore {
+        #[inline]
+        fn drop(&mut self) {
+            TABLE.set(self.0);
+            ARRIVED.set(self.1);
+        }
+    }
+    let _restore = Restore(TABLE.replace(Table::Closed), ARRIVED.replace(Table::Closed));
+    f()
+}
+
 /// Descriptors, until they are taken.
 type Incoming = Vec<Option<OwnedFd>>;
 

@@ -13,7 +13,7 @@
 //! - **Processes**: [`Process::spawn`] starts one, [`Builder`] says how, [`scope`] waits for all of a block, [`JoinError`] tells how
 //!   one ended that did not return.
 //! - **Connections**: a [`Connection`] sends and receives typed messages over a stream, its halves are [`Sender`] and
-//!   [`Receiver`]; a codec ([`Postcard`], [`Bytes`], or one's own) turns values into bytes. `ipc-pipe` makes them.
+//!   [`Receiver`]; a codec ([`Postcard`], [`Bytes`], [`Plain`], or one's own) turns values into bytes. `ipc-pipe` makes them.
 //! - **Handles**: a [`Handle`] is a descriptor that can be part of any value; so can a connection.
 //! - **Shared memory**: a [`Segment`], who has it ([`Participant`]), and what the crates of the mechanisms put there ([`Shared`]).
 //! - **Waiting**: [`wait`] for several things at once; a [`Deadline`] bounds a call.
@@ -66,9 +66,11 @@ mod object;
 mod participant;
 mod raw;
 mod receiver;
+mod role;
 mod segment;
 mod sender;
 mod shim;
+mod sparse;
 mod spawn;
 mod sys;
 mod wait;
@@ -76,10 +78,8 @@ mod wait;
 /// The longest message, in bytes, unless another limit is set: 1 GiB.
 pub const MAX_MESSAGE: u64 = 1 << 30;
 
-#[doc(hidden)]
-pub use crate::raw::process_id;
 pub use crate::{
-    codec::{Bytes, CodecError, Decode, Encode, Postcard},
+    codec::{Bytes, CodecError, Decode, Encode, Plain, Postcard},
     connection::Connection,
     deadline::Deadline,
     error::{Error, Result},
@@ -87,15 +87,19 @@ pub use crate::{
     limit::{Budget, Limited},
     object::Local,
     participant::Participant,
-    raw::{Shared, View},
+    raw::{Ring, Shared, View},
     receiver::{Iter, Receiver},
+    role::{Role, Roles},
     segment::Segment,
     sender::Sender,
+    sparse::Layout,
     spawn::{
         Builder, Child, CurrentProcess, JoinError, ParentProcess, Process, Scope, Stdio, active_children,
         current_process, init, parent_process, scope,
     },
     wait::{Waitable, wait},
 };
+#[doc(hidden)]
+pub use crate::{handle::without_handles, raw::process_id};
 #[cfg(feature = "named")]
 pub use crate::{named::Ownership, names::NameScope};

@@ -23,7 +23,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use crate::names::{Mark, NameScope};
 use crate::participant;
 use crate::raw::Mapping;
-use crate::segment::{Access, allocate, checked, full, open_anew, provide};
+use crate::segment::{Access, full, open_anew, provide};
+use crate::sparse::{Layout, mapped_of};
 use crate::{Deadline, Error, Handle, Result, Segment, complaint};
 
 const FOLDER: &str = "/dev/shm";
@@ -173,6 +174,20 @@ impl Segment {
         Segment::create_watched(name, size, ownership, None)
     }
 
+    /// As [`create_named`](Segment::create_named) for a [sparse](Segment::sparse) segment: the name appears when `fill` has made
+    /// what is to be in it. For the crates of the mechanisms.
+    ///
+    /// # Errors
+    /// As [`create_named`](Segment::create_named), or that of `fill`.
+    pub fn create_named_filled<R, E: From<Error>>(
+        name: &str,
+        layout: Layout,
+        ownership: Ownership,
+        fill: impl FnOnce(&Segment) -> Result<R, E>,
+    ) -> Result<R, E> {
+        Segment::create_as(name, layout, ownership, None, fill)
+    }
+
     /// As [`create_named`](Segment::create_named), and the name is removed with the scope.
     pub(crate) fn create_watched(
         name: &str,
@@ -180,18 +195,29 @@ impl Segment {
         ownership: Ownership,
         scope: Option<&mut NameScope>,
     ) -> Result<Segment> {
+        let layout = Layout { mapped: size, len: size as u64 };
+        Segment::create_as(name, layout, ownership, scope, |segment| Ok(segment.clone()))
+    }
+
+    fn create_as<R, E: From<Error>>(
+        name: &str,
+        layout: Layout,
+        ownership: Ownership,
+        scope: Option<&mut NameScope>,
+        fill: impl FnOnce(&Segment) -> Result<R, E>,
+    ) -> Result<R, E> {
         check_name(name)?;
-        let len = checked(size)?;
         let mode = if ownership == Ownership::Persistent { PERSISTENT } else { OURS };
         let nameless = File::options().read(true).write(true).mode(0o600).custom_flags(libc::O_TMPFILE).open(FOLDER);
         let file = nameless.map_err(Error::io("create shared memory"))?;
         file.set_permissions(PermissionsExt::from_mode(mode)).map_err(Error::io("protect shared memory"))?;
-        allocate(&file, len).map_err(Error::io("allocate shared memory"))?;
+        layout.allocate(&file)?;
         let mark = inode(file.as_fd()).map(|(device, inode)| Mark { path: path(name), device, inode });
         // Without a name until it has one: else an error below would remove somebody else's.
         let link = file.try_clone().map_err(Error::io("create shared memory"))?;
         let name_of_it = Name { name: name.into(), ownership, is_creator: true };
-        let segment = Segment::attach(file, Access::ReadWrite, Some(name_of_it))?;
+        let segment = Segment::attach(file, Access::ReadWrite, Some(name_of_it), Some(layout.mapped))?;
+        let filled = fill(&segment)?;
         if let (Some(scope), Some(mark)) = (scope, mark) {
             scope.add(mark)?; // before there is a name: whoever is killed next leaves it to the watcher
         }
@@ -202,12 +228,12 @@ impl Segment {
             match nix::unistd::linkat(AT_FDCWD, nameless.as_str(), AT_FDCWD, &path(name), flags) {
                 Ok(()) => break,
                 Err(Errno::EEXIST) if remove_if_left(name)? => crate::crash_point!("named.freed"),
-                Err(Errno::EEXIST) => return Err(Error::NameTaken { name: name.into() }),
-                Err(errno) => return Err(Error::io("name shared memory")(errno)),
+                Err(Errno::EEXIST) => return Err(Error::NameTaken { name: name.into() }.into()),
+                Err(errno) => return Err(Error::io("name shared memory")(errno).into()),
             }
         }
         crate::crash_point!("named.linked");
-        Ok(segment)
+        Ok(filled)
     }
 
     /// Opens the segment of this name, whoever has made it, also a Python program.
@@ -249,10 +275,11 @@ impl Segment {
             crate::crash_point!("named.opened");
             if ownership == Ownership::Persistent && access == Access::ReadWrite {
                 // Who has made it may only have set its size: then it would end in a SIGBUS when there is no memory for it.
-                provide(&file, about.len() as i64).map_err(Error::io("allocate shared memory"))?;
+                let mapped = mapped_of(&file, about.len())?;
+                provide(&file, mapped as i64).map_err(Error::io("allocate shared memory"))?;
             }
             let name_of_it = Name { name: name.into(), ownership, is_creator: false };
-            let attached = Segment::attach(file, access, Some(name_of_it));
+            let attached = Segment::attach(file, access, Some(name_of_it), None);
             crate::crash_point!("named.attached");
             match attached {
                 // Meanwhile its last user has left, and it is just being removed; or a foreign program has locked it.
@@ -262,7 +289,7 @@ impl Segment {
                     }
                     std::thread::yield_now();
                 }
-                Ok(segment) if is_named(segment.file(), name) => {
+                Ok(segment) if is_named(segment.file().as_fd(), name) => {
                     segment.note_shared();
                     return Ok(segment);
                 }
@@ -372,7 +399,7 @@ impl Segment {
                 let ownership = of_a_named_one(&file, parcel.access).map_err(|error| refused(full(&error)))?;
                 let name = Name { name: parcel.name, ownership, is_creator: false };
                 let file = open_anew(&file, parcel.access).map_err(|error| refused(error.to_string()))?;
-                let segment = Segment::attach(file, parcel.access, Some(name));
+                let segment = Segment::attach(file, parcel.access, Some(name), None);
                 let segment = segment.map_err(|error| refused(full(&error)))?;
                 segment.note_shared();
                 Ok(segment)

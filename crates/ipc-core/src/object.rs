@@ -53,6 +53,8 @@ impl Segment {
         header.kind.iter().zip(kind_of::<T>()).for_each(|(to, kind)| to.store(kind, Ordering::Relaxed));
         header.layout.store(layout_of::<T>(), Ordering::Relaxed);
         header.words.store(words as u64, Ordering::Relaxed);
+        let is_sparse = offset == 0 && self.size() as u64 != self.file_len();
+        header.mapped.store(if is_sparse { self.size() as u64 } else { 0 }, Ordering::Relaxed);
         crate::crash_point!("segment.object-filled");
         // Release: publishes the object; pairs with the Acquire in `open`.
         header.state.store(READY, Ordering::Release);

@@ -69,6 +69,48 @@ pub(crate) fn announce(file: BorrowedFd<'_>) -> io::Result<()> {
     Ok(set_lock(file, libc::F_RDLCK, PRESENCE)?)
 }
 
+/// The byte of a role: of those who have that end of an object.
+fn byte_of(role: usize) -> u64 {
+    PRESENCE + 1 + role as u64
+}
+
+/// Counts an open file as one that has a role.
+pub(crate) fn announce_role(file: BorrowedFd<'_>, role: usize) -> io::Result<()> {
+    Ok(set_lock(file, libc::F_RDLCK, byte_of(role))?)
+}
+
+/// It does not have it any more.
+pub(crate) fn resign_role(file: BorrowedFd<'_>, role: usize) -> io::Result<()> {
+    Ok(set_lock(file, libc::F_UNLCK, byte_of(role))?)
+}
+
+/// Whether any other open file has a role.
+pub(crate) fn has_role(file: BorrowedFd<'_>, role: usize) -> io::Result<bool> {
+    Ok(lock_of_others(file, byte_of(role))? != libc::F_UNLCK)
+}
+
+/// How many processes have taken a number, with the one whose file this is.
+pub(crate) fn count(file: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut count = 1;
+    // The kernel names any lock in the range, not the lowest: so there may be others on both sides of it.
+    let mut ranges = Vec::from_iter(Some(1..PRESENCE));
+    while let Some(range) = ranges.pop().filter(|_| count < MOST) {
+        let mut lock = one_byte(libc::F_WRLCK, range.start);
+        lock.l_len = (range.end - range.start) as libc::off_t;
+        fcntl(file.as_fd(), FcntlArg::F_OFD_GETLK(&mut lock))?;
+        if i32::from(lock.l_type) != libc::F_UNLCK {
+            count += 1;
+            let found = lock.l_start as u64..lock.l_start as u64 + 1;
+            let sides = [range.start..found.start, found.end..range.end];
+            ranges.extend(sides.into_iter().filter(|side| side.start < side.end));
+        }
+    }
+    Ok(count)
+}
+
+/// Where to give up counting: there are not so many processes, but a hostile one might lock every other byte.
+const MOST: usize = 100_000;
+
 /// Makes sure that nobody else has the segment, or can come to have it until this file is closed. Returns whether nobody has.
 #[cfg(feature = "named")]
 pub(crate) fn claim(file: BorrowedFd<'_>) -> io::Result<bool> {

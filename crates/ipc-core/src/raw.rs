@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::os::fd::BorrowedFd;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
@@ -55,8 +55,13 @@ pub(crate) struct Header {
     pub(crate) kind: [AtomicU64; 2],
     pub(crate) layout: AtomicU64,
     pub(crate) words: AtomicU64,
-    unused: [AtomicU64; 3],
+    /// How many bytes of the file are to be mapped; 0: all. Only in what stands at the very beginning.
+    pub(crate) mapped: AtomicU64,
+    unused: [AtomicU64; 2],
 }
+
+/// Where in the header it is said how much is to be mapped.
+pub(crate) const MAPPED_AT: usize = std::mem::offset_of!(Header, mapped);
 
 const _: () = assert!(size_of::<Header>() == Segment::ALIGNMENT);
 
@@ -224,6 +229,144 @@ impl Drop for Mapping {
         }
         // SAFETY: the mapping is ours, and what was given out of it keeps its `Segment`, hence the mapping, alive.
         let _ = unsafe { munmap(self.start.cast(), self.len()) };
+    }
+}
+
+/// A part of a segment that is mapped twice, one copy right behind the other, so that what begins near its end lies in one piece.
+#[derive(Debug)]
+pub(crate) struct RingMapping {
+    start: NonNull<u8>,
+    len: NonZero<usize>,
+    /// Which part of the segment.
+    pub(crate) offset: usize,
+}
+
+// SAFETY: as for `Mapping`.
+unsafe impl Send for RingMapping {}
+// SAFETY: as for `Mapping`.
+unsafe impl Sync for RingMapping {}
+
+impl RingMapping {
+    /// `len` is a power of two and a multiple of the page size, as the kernel checks.
+    pub(crate) fn of(file: BorrowedFd<'_>, offset: usize, len: NonZero<usize>) -> nix::Result<RingMapping> {
+        let twice = len.checked_mul(NonZero::new(2).expect("not 0")).ok_or(nix::errno::Errno::ENOMEM)?;
+        let at = offset as libc::off_t;
+        let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: first a new mapping at an address of the kernel's choice, which touches nothing that exists; then, in its two halves
+        // and nowhere else, two others in its place. What fails in between is unmapped by `drop`.
+        unsafe {
+            let start =
+                mmap_anonymous(None, twice, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE)?;
+            let ring = RingMapping { start: start.cast(), len, offset };
+            for half in [ring.start, ring.start.add(len.get())] {
+                let place = half.as_ptr().addr().try_into().ok();
+                mmap(place, len, rights, MapFlags::MAP_SHARED | MapFlags::MAP_FIXED, file, at)?;
+            }
+            Ok(ring)
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.get()
+    }
+}
+
+impl Drop for RingMapping {
+    fn drop(&mut self) {
+        // SAFETY: both halves are ours, and nothing is given out of them but through `&self`.
+        let _ = unsafe { munmap(self.start.cast(), self.len.get() * 2) };
+    }
+}
+
+/// A part of a segment in which bytes follow each other round and round. For the crates of the mechanisms.
+///
+/// All positions are counted from its beginning and never go back; what begins near the end of the memory still lies in one piece, as the
+/// memory is mapped twice. Nothing here can be outside of it, whatever the position.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    start: NonNull<u8>,
+    mask: usize,
+    /// Keeps the mapping.
+    _segment: Segment,
+}
+
+// SAFETY: as for `Mapping`.
+unsafe impl Send for Ring {}
+// SAFETY: as for `Mapping`.
+unsafe impl Sync for Ring {}
+
+impl Ring {
+    pub(crate) fn new(ring: &RingMapping, segment: Segment) -> Ring {
+        Ring { start: ring.start, mask: ring.len() - 1, _segment: segment }
+    }
+
+    /// `len` bytes from a position on, counted from the ring's beginning and round and round.
+    #[inline]
+    fn place(&self, position: u64, len: usize) -> Option<NonNull<u8>> {
+        let offset = position as usize & (self.mask);
+        // SAFETY: less than `len` from the start, hence inside; and with `len` more bytes still inside, as it is mapped twice.
+        (len <= self.mask + 1).then(|| unsafe { self.start.add(offset) })
+    }
+
+    /// Copies bytes out. Returns whether the ring has so many.
+    #[inline]
+    #[must_use]
+    pub fn read(&self, position: u64, to: &mut [u8]) -> bool {
+        let Some(from) = self.place(position, to.len()) else { return false };
+        // SAFETY: `from` is so many mapped bytes, `to` is ours alone.
+        unsafe { copy(from.as_ptr(), to.as_mut_ptr(), to.len()) };
+        true
+    }
+
+    /// Copies bytes out, behind those of a vector. Returns whether the ring has so many.
+    #[inline]
+    #[must_use]
+    pub fn append_to(&self, to: &mut Vec<u8>, position: u64, len: usize) -> bool {
+        let Some(from) = self.place(position, len) else { return false };
+        to.reserve(len);
+        // SAFETY: `from` is so many mapped bytes; behind the vector's contents there is room for them, and they are written then.
+        unsafe {
+            copy(from.as_ptr(), to.as_mut_ptr().add(to.len()), len);
+            to.set_len(to.len() + len);
+        }
+        true
+    }
+
+    /// Copies bytes in. Returns whether the ring has so much room at all.
+    #[inline]
+    #[must_use]
+    pub fn write(&self, position: u64, from: &[u8]) -> bool {
+        let Some(to) = self.place(position, from.len()) else { return false };
+        // SAFETY: `to` is so many mapped bytes, to which there never is a reference; `from`, a slice of this process, lies elsewhere.
+        unsafe { copy(from.as_ptr(), to.as_ptr(), from.len()) };
+        true
+    }
+
+    /// Sets bytes to a value. Returns whether the ring has so many.
+    #[must_use]
+    pub fn fill(&self, position: u64, len: usize, value: u8) -> bool {
+        type Fill = unsafe extern "C" fn(*mut c_void, i32, usize) -> *mut c_void;
+        let fill: Fill = std::hint::black_box(libc::memset);
+        let Some(to) = self.place(position, len) else { return false };
+        // SAFETY: so many mapped bytes, to which there never is a reference; hidden from the compiler as in `copy`.
+        unsafe { fill(to.as_ptr().cast(), i32::from(value), len) };
+        true
+    }
+
+    /// The word at a position that is a multiple of 8, else the one before it.
+    #[inline]
+    pub fn word(&self, position: u64) -> &AtomicU64 {
+        let offset = position as usize & (self.mask) & !7;
+        // SAFETY: inside, as in `place`, and aligned, as the mapping is to a page; an atomic has no invalid values.
+        unsafe { self.start.add(offset).cast::<AtomicU64>().as_ref() }
+    }
+
+    /// One byte.
+    #[inline]
+    pub fn byte(&self, position: u64) -> u8 {
+        let offset = position as usize & (self.mask);
+        // SAFETY: inside, as in `place`; an atomic has no invalid values.
+        unsafe { self.start.add(offset).cast::<AtomicU8>().as_ref() }.load(Ordering::Relaxed)
     }
 }
 

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::num::NonZero;
-#[cfg(feature = "named")]
-use std::os::fd::BorrowedFd;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl, posix_fallocate};
@@ -20,7 +18,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use crate::named::Name;
 use crate::object::{self, Extent, Local, Locals};
 use crate::participant::{self, Participant};
-use crate::raw::{ForkMark, Mapping};
+use crate::raw::{ForkMark, Mapping, RingMapping};
+use crate::role::Role;
+use crate::sparse::{Layout, mapped_of};
 use crate::{Error, Handle, Result, complaint};
 
 /// Memory that several processes share, nameless: it lives as long as one of them has it.
@@ -53,7 +53,7 @@ pub struct Segment(Arc<Inner>);
 struct Inner {
     mapping: Mapping,
     /// An open file of this process's own: its locks are the proof that the process is there.
-    file: OwnedFd,
+    file: File,
     me: Participant,
     original: ForkMark,
     locals: Mutex<Locals>,
@@ -63,6 +63,12 @@ struct Inner {
     was_shared: AtomicBool,
     name: Option<Name>,
     identity: Identity,
+    /// How long the file is: longer than the mapping if it has a [sparse](Segment::sparse) end.
+    file_len: u64,
+    /// The bytes that are mapped twice, once anybody has asked for them.
+    ring: OnceLock<RingMapping>,
+    /// How many ends of each role this process has.
+    roles: Mutex<[usize; Role::COUNT]>,
 }
 
 /// Device and inode of the file, and whether it is attached for reading only.
@@ -88,39 +94,48 @@ impl Segment {
     /// [`Error::BadSize`] for a size of 0 or beyond the address space; [`Error::Io`] if the system has not so much memory, or the
     /// limit of open files is reached.
     pub fn anonymous(size: usize) -> Result<Segment> {
-        let len = checked(size)?;
+        Segment::sparse(Layout { mapped: size, len: size as u64 })
+    }
+
+    /// Makes a segment of which only the first bytes are mapped, and provided with memory. The rest, up to `len`, takes memory as it is written
+    /// ([`write_end`](Segment::write_end)), and gives it back ([`free_end`](Segment::free_end)). An object must be made at its
+    /// beginning before it is sent: the object's header says how much is to be mapped. For the crates of the mechanisms.
+    ///
+    /// # Errors
+    /// As [`anonymous`](Segment::anonymous).
+    pub fn sparse(layout: Layout) -> Result<Segment> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let file: File = memfd_create(c"ipc", flags).map_err(Error::io("create shared memory"))?.into();
         // Its own process can open it again by /proc, and so can others: they must be the same user's.
         file.set_permissions(PermissionsExt::from_mode(0o600)).map_err(Error::io("protect shared memory"))?;
-        allocate(&file, len).map_err(Error::io("allocate shared memory"))?;
+        layout.allocate(&file)?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).map_err(Error::io("seal shared memory"))?;
-        Segment::attach(file, Access::ReadWrite, None)
+        Segment::attach(file, Access::ReadWrite, None, Some(layout.mapped))
     }
 
     /// Maps what another process has sent.
-    fn received(file: OwnedFd) -> Result<Segment> {
-        let file = File::from(file);
-        let seals = fcntl(&file, FcntlArg::F_GET_SEALS).unwrap_or(0);
+    pub(crate) fn received(file: &OwnedFd) -> Result<Segment> {
+        let seals = fcntl(file, FcntlArg::F_GET_SEALS).unwrap_or(0);
         if !SealFlag::from_bits_retain(seals).contains(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW) {
             return Err(Error::Incompatible("the memory is not sealed, so it could vanish while it is used".into()));
         }
         // Opened anew by the receiver, too: a sender that gave away a duplicate of its own would be taken for the same process.
-        let file = open_anew(&file, Access::ReadWrite).map_err(Error::io("open shared memory again"))?;
-        let segment = Segment::attach(file, Access::ReadWrite, None)?;
+        let file = open_anew(file, Access::ReadWrite).map_err(Error::io("open shared memory again"))?;
+        let segment = Segment::attach(file, Access::ReadWrite, None, None)?;
         segment.note_shared();
         Ok(segment)
     }
 
-    /// Maps an open file of one's own.
-    pub(crate) fn attach(file: File, access: Access, name: Option<Name>) -> Result<Segment> {
+    /// Maps an open file of one's own: `mapped` bytes of it, or as many as it says itself.
+    pub(crate) fn attach(file: File, access: Access, name: Option<Name>, mapped: Option<usize>) -> Result<Segment> {
         let about = file.metadata().map_err(Error::io("look at shared memory"))?;
         if about.uid() != nix::unistd::geteuid().as_raw() && about.uid() != 0 {
             return Err(Error::Incompatible(format!("the memory belongs to another user, {}", about.uid())));
         }
-        let len = usize::try_from(about.len()).ok().and_then(NonZero::new);
-        let len = len.ok_or_else(|| Error::Incompatible("the memory is empty".into()))?;
+        if about.len() == 0 {
+            return Err(Error::Incompatible("the memory is empty".into()));
+        }
         let original = ForkMark::new().map_err(Error::io("prepare for forks"))?;
         // Attached once in a process, so that there is one mapping for its locks and one participant to be known by.
         let identity = (about.dev(), about.ino(), access == Access::Read);
@@ -129,13 +144,15 @@ impl Segment {
         if let Some(known) = known.filter(|known| known.original.is_original()) {
             return Ok(Segment(known));
         }
+        let len = mapped.map_or_else(|| mapped_of(&file, about.len()), Ok)?;
+        let len = NonZero::new(len).ok_or(Error::BadSize { size: 0 })?;
         let me = Participant::enter(file.as_fd(), access).map_err(Error::io("lock shared memory"))?;
         let mapping = match &name {
             None => Mapping::of(file.as_fd(), len, access),
             Some(name) => name.map(&file, len, access),
         };
         let mapping = mapping.map_err(Error::io("map shared memory"))?;
-        let (locals, file, was_shared) = (Mutex::default(), file.into(), AtomicBool::new(false));
+        let (locals, was_shared) = (Mutex::default(), AtomicBool::new(false));
         let inner = Arc::new(Inner {
             mapping,
             file,
@@ -146,12 +163,15 @@ impl Segment {
             was_shared,
             name,
             identity,
+            file_len: about.len(),
+            ring: OnceLock::new(),
+            roles: Mutex::default(),
         });
         attached.insert(identity, Arc::downgrade(&inner));
         Ok(Segment(inner))
     }
 
-    /// Its size in bytes.
+    /// Its size in bytes, without a sparse end.
     pub fn size(&self) -> usize {
         self.0.mapping.len()
     }
@@ -277,6 +297,22 @@ impl Segment {
         &self.0.mapping
     }
 
+    pub(crate) fn is_named(&self) -> bool {
+        self.0.name.is_some()
+    }
+
+    pub(crate) fn file_len(&self) -> u64 {
+        self.0.file_len
+    }
+
+    pub(crate) fn ring_mapping(&self) -> &OnceLock<RingMapping> {
+        &self.0.ring
+    }
+
+    pub(crate) fn roles(&self) -> &Mutex<[usize; Role::COUNT]> {
+        &self.0.roles
+    }
+
     pub(crate) fn local(&self, extent: Extent, is_new: bool) -> Result<Arc<Local>> {
         self.0.has_objects.store(true, Ordering::Relaxed);
         let mut locals = self.0.locals.lock().unwrap_or_else(PoisonError::into_inner);
@@ -284,9 +320,8 @@ impl Segment {
     }
 
     /// The memory's file.
-    #[cfg(feature = "named")]
-    pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.0.file.as_fd()
+    pub(crate) fn file(&self) -> &File {
+        &self.0.file
     }
 }
 
@@ -312,7 +347,7 @@ impl<'de> Deserialize<'de> for Segment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Segment, D::Error> {
         let refused = |error: String| de::Error::custom(complaint::note(error));
         let file = Handle::deserialize(deserializer)?.into_fd().map_err(|error| refused(error.to_string()))?;
-        Segment::received(file).map_err(|error| refused(full(&error)))
+        Segment::received(&file).map_err(|error| refused(full(&error)))
     }
 }
 
@@ -361,15 +396,15 @@ pub(crate) fn checked(size: usize) -> Result<i64> {
     i64::try_from(size).ok().filter(|len| *len > 0 && *len < 1 << 46).ok_or(Error::BadSize { size })
 }
 
-/// Takes the memory now, or fails now.
-pub(crate) fn allocate(file: &File, len: i64) -> nix::Result<()> {
+/// Makes a file `len` bytes long, and takes the memory for the first of them now, or fails now.
+pub(crate) fn allocate(file: &File, provided: i64, len: i64) -> nix::Result<()> {
     // The kernel would go on giving out pages until there is none left for anybody.
     let memory = sysinfo()?;
-    if len as u64 > memory.ram_total().saturating_add(memory.swap_total()) {
+    if provided as u64 > memory.ram_total().saturating_add(memory.swap_total()) {
         return Err(Errno::ENOMEM);
     }
     nix::unistd::ftruncate(file, len)?;
-    provide(file, len)
+    provide(file, provided)
 }
 
 /// Has the system take memory for all of a file.

@@ -19,6 +19,11 @@ pub trait Waitable {
 
     /// The descriptor that becomes readable when it is ready.
     fn descriptor(&self) -> BorrowedFd<'_>;
+
+    /// Whether it is ready, its descriptor being readable: somebody else may have been faster.
+    fn is_still_ready(&self) -> bool {
+        true
+    }
 }
 
 impl Waitable for OwnedFd {
@@ -64,11 +69,18 @@ impl Waitable for Handle {
 /// # References
 /// CPython `multiprocessing.connection.wait`.
 pub fn wait(items: &[&dyn Waitable], timeout: Duration) -> Result<Vec<usize>> {
-    // What is ready already is reported together with what the descriptors say now.
-    let ready: Vec<bool> = items.iter().map(|item| item.is_ready_now()).collect();
-    let deadline = if ready.contains(&true) { Deadline::NOW } else { Deadline::after(timeout) };
-    let mut fds: Vec<_> = items.iter().map(|item| PollFd::new(item.descriptor(), PollFlags::POLLIN)).collect();
-    endpoint::poll(&mut fds, deadline).map_err(Error::io("wait for the descriptors"))?;
-    let polled = fds.iter().map(|fd| fd.any() == Some(true));
-    Ok(ready.iter().zip(polled).enumerate().filter(|(_, (now, polled))| **now || *polled).map(|(i, _)| i).collect())
+    let end = Deadline::after(timeout);
+    loop {
+        // What is ready already is reported together with what the descriptors say now.
+        let mut ready: Vec<bool> = items.iter().map(|item| item.is_ready_now()).collect();
+        let deadline = if ready.contains(&true) { Deadline::NOW } else { end };
+        let mut fds: Vec<_> = items.iter().map(|item| PollFd::new(item.descriptor(), PollFlags::POLLIN)).collect();
+        endpoint::poll(&mut fds, deadline).map_err(Error::io("wait for the descriptors"))?;
+        for ((item, fd), ready) in items.iter().zip(&fds).zip(&mut ready) {
+            *ready = *ready || (fd.any() == Some(true) && item.is_still_ready());
+        }
+        if ready.contains(&true) || end.has_passed() {
+            return Ok(ready.iter().enumerate().filter(|(_, ready)| **ready).map(|(position, _)| position).collect());
+        }
+    }
 }

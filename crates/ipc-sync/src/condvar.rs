@@ -210,9 +210,9 @@ impl CondvarState {
     fn sleep(&self, ticket: Ticket, mut slices: Slices) -> Result<()> {
         // Once only: who changed the value may have been killed before it notified, or with the mutex. So a slice ends the wait.
         if self.notified.is_current(ticket) {
-            self.notified.sleep(ticket, slices.next().ok_or(Error::Timeout)?);
+            self.notified.sleep(ticket, slices.limit().ok_or(Error::Timeout)?);
             if self.notified.is_current(ticket) {
-                slices.next().ok_or(Error::Timeout)?;
+                slices.limit().ok_or(Error::Timeout)?;
             }
         }
         Ok(())

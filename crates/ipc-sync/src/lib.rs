@@ -102,6 +102,16 @@ mod word;
 pub use bytemuck::Pod;
 pub use ipc_core::{Builder, Child, JoinError, Process, Segment};
 
+/// What the crates of other mechanisms are made of.
+#[doc(hidden)]
+pub mod mechanism {
+    pub use crate::{
+        lock::{Died, Lock, Locked},
+        raw::contents_of,
+        word::{Slices, Ticket, WaitWord},
+    };
+}
+
 pub use crate::{
     barrier::{Barrier, BrokenBy, Party},
     condvar::Condvar,

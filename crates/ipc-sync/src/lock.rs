@@ -19,7 +19,7 @@ const PAUSES: std::ops::Range<u32> = if cfg!(loom) { 1..1 } else { 32..2048 };
 /// A mutex in shared memory that is handed on when its owner dies, together with that fact.
 #[repr(C)]
 #[cfg_attr(all(test, loom), derive(Default))]
-pub(crate) struct Lock {
+pub struct Lock {
     mutex: RobustMutex,
     /// The pid of the owner; 0 while there is none, and for the first few instructions of a new one.
     holder: std::sync::atomic::AtomicU32,
@@ -33,14 +33,14 @@ pub(crate) struct Lock {
 /// two it is written in parts and read as a whole when it is handed on, for which the processor has to wait: lock and unlock took
 /// twice as long.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Locked(u64);
+pub struct Locked(u64);
 
 impl Locked {
     const PANICKING: u32 = 32;
 
     /// Somebody died with it, and nobody has declared the data repaired.
     #[inline]
-    pub(crate) fn died(self) -> Option<Died> {
+    pub fn died(self) -> Option<Died> {
         match self.0 as u32 {
             0 => None,
             pid => Some(Died { pid: (pid != NAMELESS).then_some(pid) }),
@@ -55,8 +55,9 @@ impl Locked {
 
 /// Who died with a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Died {
-    pub(crate) pid: Option<u32>,
+pub struct Died {
+    /// Its pid, if it had left it.
+    pub pid: Option<u32>,
 }
 
 impl From<Died> for Error {
@@ -67,14 +68,18 @@ impl From<Died> for Error {
 
 impl Lock {
     /// For an object that is being made, of whatever the memory contained.
-    pub(crate) fn init(&self) {
+    pub fn init(&self) {
         self.mutex.init();
         self.holder.store(0, Ordering::Relaxed);
         self.died.store(0, Ordering::Relaxed);
     }
 
+    /// Takes it: in a process that has not been forked, and counted among those that the thread holds.
+    ///
+    /// # Errors
+    /// That somebody has it until the deadline, or this thread does already, or holds too many; but not that an owner has died.
     #[inline(always)] // across crates the compiler would not, and hand the result over in memory
-    pub(crate) fn acquire(&self, segment: &Segment, deadline: Deadline) -> Result<Locked> {
+    pub fn acquire(&self, segment: &Segment, deadline: Deadline) -> Result<Locked> {
         segment.check_fork()?;
         // The pid is at hand in the segment.
         let locked = self.take_as(segment.participant().pid(), deadline, || true)?;
@@ -130,7 +135,7 @@ impl Lock {
                     pauses *= 2;
                     taken = self.mutex.try_lock();
                 }
-                Taken::Busy => taken = self.mutex.lock_within(slices.next().ok_or(Error::Timeout)?),
+                Taken::Busy => taken = self.mutex.lock_within(slices.limit().ok_or(Error::Timeout)?),
             }
         }
     }
@@ -147,13 +152,13 @@ impl Lock {
     }
 
     /// What an owner that died or panicked has left is sound again. The caller has the lock.
-    pub(crate) fn mark_repaired(&self) {
+    pub fn mark_repaired(&self) {
         self.died.store(0, Ordering::Relaxed);
     }
 
     /// Gives back what [`acquire`](Lock::acquire) took; a copy of the process that came about by a fork has nothing to give back.
     #[inline(always)]
-    pub(crate) fn give_back(&self, segment: &Segment, locked: Locked) {
+    pub fn give_back(&self, segment: &Segment, locked: Locked) {
         if segment.is_original() {
             self.release(locked);
         }

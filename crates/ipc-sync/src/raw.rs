@@ -134,7 +134,7 @@ impl<T: Pod> Data<T> {
 }
 
 /// The type parameter of a lock, as it is compared by those who open it: names without their paths, which differ between programs.
-pub(crate) fn contents_of<T>() -> String {
+pub fn contents_of<T>() -> String {
     let name = std::any::type_name::<T>();
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let mut short = String::new();

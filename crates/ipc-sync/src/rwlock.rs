@@ -138,7 +138,7 @@ impl<const N: usize> RwCore<N> {
                 return Err(Error::WouldBlock);
             }
             // All slots are taken: wait until one reader has left, but not long, as it may be another one that leaves.
-            let limit = slices.next().ok_or(Error::Timeout)?.min(LOOK_AROUND);
+            let limit = slices.limit().ok_or(Error::Timeout)?.min(LOOK_AROUND);
             let slot = &self.slots[home % N].0;
             match slot.lock_within(limit) {
                 Taken::Clean => slot.unlock(),
@@ -222,7 +222,7 @@ impl<const N: usize> RwCore<N> {
                 if deadline.is_now() {
                     return Err(Error::WouldBlock);
                 }
-                taken = slot.0.lock_within(slices.next().ok_or(Error::Timeout)?);
+                taken = slot.0.lock_within(slices.limit().ok_or(Error::Timeout)?);
             }
             match taken {
                 Taken::Clean => {}

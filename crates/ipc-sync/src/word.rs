@@ -33,33 +33,34 @@ const ROUND: u32 = 2;
 /// One of the two sees the other: both sides write first and then look, in the total order of `SeqCst`.
 #[derive(Debug, Default)]
 #[repr(transparent)]
-pub(crate) struct WaitWord(Futex);
+pub struct WaitWord(Futex);
 
 /// The word as it was when a waiter announced itself.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticket(u32);
+pub struct Ticket(u32);
 
 impl WaitWord {
     /// Announces a waiter. From now on every wake changes the word.
-    pub(crate) fn prepare(&self) -> Ticket {
+    pub fn prepare(&self) -> Ticket {
         let ticket = Ticket(self.0.value().fetch_or(WAITERS, Ordering::SeqCst) | WAITERS);
         order();
         ticket
     }
 
     /// Whether nobody has been woken since.
-    pub(crate) fn is_current(&self, ticket: Ticket) -> bool {
+    pub fn is_current(&self, ticket: Ticket) -> bool {
         self.0.value().load(Ordering::SeqCst) == ticket.0
     }
 
-    pub(crate) fn sleep(&self, ticket: Ticket, limit: Duration) {
+    /// Sleeps until somebody wakes, unless somebody has since the ticket was given out.
+    pub fn sleep(&self, ticket: Ticket, limit: Duration) {
         crash_point!("word.waiting");
         self.0.sleep(ticket.0, limit);
     }
 
     /// Wakes everybody who waits. One load if nobody does.
     #[inline]
-    pub(crate) fn wake(&self) {
+    pub fn wake(&self) {
         order();
         let word = self.0.value().load(Ordering::SeqCst);
         if word & WAITERS != 0 {
@@ -101,7 +102,7 @@ impl WaitWord {
             if let Some(result) = ready()? {
                 return Ok(result);
             }
-            self.sleep(ticket, clock.next().ok_or(Error::Timeout)?);
+            self.sleep(ticket, clock.limit().ok_or(Error::Timeout)?);
             if clock.is_due() {
                 // The last one may have made it ready, and was killed before it woke us.
                 if let Err(error) = check() {
@@ -114,14 +115,15 @@ impl WaitWord {
 
 /// Cuts a wait into slices.
 #[derive(Debug)]
-pub(crate) struct Slices {
+pub struct Slices {
     deadline: Deadline,
     slept: u32,
     checked: Instant,
 }
 
 impl Slices {
-    pub(crate) fn new(deadline: Deadline) -> Slices {
+    /// From now on.
+    pub fn new(deadline: Deadline) -> Slices {
         Slices::after(0, deadline)
     }
 
@@ -131,7 +133,7 @@ impl Slices {
     }
 
     /// How long to sleep now; `None` when the time has passed.
-    pub(crate) fn next(&mut self) -> Option<Duration> {
+    pub fn limit(&mut self) -> Option<Duration> {
         let slice = if self.slept < SHORT_SLICES { SLICE } else { LONG_SLICE };
         self.slept = self.slept.saturating_add(1);
         match self.deadline.remaining() {
@@ -142,7 +144,7 @@ impl Slices {
     }
 
     /// Whether it is time for a look at who is alive; also if wake-ups come so often that no sleep lasts a slice.
-    pub(crate) fn is_due(&mut self) -> bool {
+    pub fn is_due(&mut self) -> bool {
         let now = Instant::now();
         let due = now.saturating_duration_since(self.checked) >= SLICE;
         if due {

@@ -1,0 +1,189 @@
+//! Which ends of an object a process has, as others see it: whether anybody is left who could send, or receive.
+//!
+//! Each role is one more byte of the segment's file, locked for reading by every open file that has it (see `participant.rs`): by that of a
+//! process with at least one handle, and by that of a handle under way.
+
+use std::os::fd::AsFd;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use crate::handle::{claim_end, collect_end};
+use crate::segment::full;
+use crate::{Error, Handle, Result, Segment, complaint, participant};
+
+/// A handle for one end of an object, or for both, which counts as such. For the crates of the mechanisms.
+#[derive(Debug)]
+pub struct Role {
+    segment: Segment,
+    roles: Roles,
+}
+
+/// Which roles: bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Roles(u8);
+
+impl Roles {
+    /// One who sends.
+    pub const PRODUCER: Roles = Roles(1);
+    /// One who receives.
+    pub const CONSUMER: Roles = Roles(2);
+    /// Both.
+    pub const BOTH: Roles = Roles(3);
+
+    fn each(self) -> impl Iterator<Item = usize> {
+        (0..Role::COUNT).filter(move |role| self.0 & 1 << role != 0)
+    }
+}
+
+impl Role {
+    pub(crate) const COUNT: usize = 2;
+
+    /// Makes a handle.
+    ///
+    /// # Errors
+    /// [`Error::Forked`], [`Error::Io`] if the system refuses.
+    pub fn new(segment: &Segment, roles: Roles) -> Result<Role> {
+        segment.check_fork()?;
+        let mut counts = segment.roles().lock().unwrap_or_else(PoisonError::into_inner);
+        for role in roles.each() {
+            if counts[role] == 0 {
+                participant::announce_role(segment.file().as_fd(), role).map_err(Error::io("lock shared memory"))?;
+            }
+        }
+        roles.each().for_each(|role| counts[role] += 1);
+        drop(counts);
+        Ok(Role { segment: segment.clone(), roles })
+    }
+
+    /// The segment.
+    #[inline]
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Which ends it is.
+    pub fn roles(&self) -> Roles {
+        self.roles
+    }
+
+    /// Sends it away: `moved` becomes true when it is sent.
+    ///
+    /// # Errors
+    /// That of the serializer; it was sent before.
+    pub fn serialize_moving<S: Serializer>(&self, moved: &Arc<AtomicBool>, serializer: S) -> Result<S::Ok, S::Error> {
+        let file = self.file_to_send().map_err(ser::Error::custom)?;
+        let index = collect_end(&file, moved).map_err(ser::Error::custom)?;
+        self.segment.note_shared();
+        (self.roles, index).serialize(serializer)
+    }
+
+    /// The counterpart of [`serialize_moving`](Role::serialize_moving).
+    ///
+    /// # Errors
+    /// That of the deserializer; it is no such handle.
+    pub fn deserialize_moved<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
+        let (roles, index) = <(Roles, u32)>::deserialize(deserializer)?;
+        Role::arrived(roles, claim_end(index).map_err(de::Error::custom)?).map_err(de::Error::custom)
+    }
+
+    /// An open file of its own that counts as this end.
+    fn file_to_send(&self) -> Result<Handle, String> {
+        if self.segment.is_named() {
+            return Err(complaint::note(
+                "an object in memory with a name is not sent, as its size is not sealed: send the name, and open it by that",
+            ));
+        }
+        let file = self.segment.open_again().and_then(|file| {
+            self.roles.each().try_for_each(|role| participant::announce_role(file.as_fd(), role)).map(|()| file)
+        });
+        let file =
+            file.map_err(|error| complaint::note(format!("the shared memory cannot be opened again: {error}")))?;
+        Ok(Handle::from(file))
+    }
+
+    fn arrived(roles: Roles, file: Handle) -> Result<Role, String> {
+        let refused = |text: String| complaint::note(text);
+        if roles.0 == 0 || roles.0 >= 1 << Role::COUNT {
+            return Err(refused("a handle for no end that there is".into()));
+        }
+        let file = file.into_fd().map_err(|error| refused(error.to_string()))?;
+        let role = Segment::received(&file).and_then(|segment| Role::new(&segment, roles));
+        drop(file); // which counted as this end until now
+        role.map_err(|error| refused(full(&error)))
+    }
+}
+
+impl Segment {
+    /// Whether anybody has that end, this process included: another process, a handle that is under way.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system cannot tell.
+    pub fn has_role(&self, role: Roles) -> Result<bool> {
+        let counts = self.roles().lock().unwrap_or_else(PoisonError::into_inner);
+        if role.each().any(|role| counts[role] > 0) {
+            return Ok(true);
+        }
+        for role in role.each() {
+            if participant::has_role(self.file().as_fd(), role).map_err(Error::io("ask who has shared memory"))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// How many handles with that end this process has.
+    pub fn own_roles(&self, role: Roles) -> usize {
+        let counts = self.roles().lock().unwrap_or_else(PoisonError::into_inner);
+        role.each().map(|role| counts[role]).sum()
+    }
+
+    /// How many processes have the segment, this one included.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system cannot tell.
+    pub fn participants(&self) -> Result<usize> {
+        participant::count(self.file().as_fd()).map_err(Error::io("ask who has shared memory"))
+    }
+}
+
+impl Clone for Role {
+    /// As a handle exists, its roles are locked already.
+    fn clone(&self) -> Role {
+        let mut counts = self.segment.roles().lock().unwrap_or_else(PoisonError::into_inner);
+        self.roles.each().for_each(|role| counts[role] += 1);
+        drop(counts);
+        Role { segment: self.segment.clone(), roles: self.roles }
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        let mut counts = self.segment.roles().lock().unwrap_or_else(PoisonError::into_inner);
+        for role in self.roles.each() {
+            counts[role] -= 1;
+            // A forked copy shares the open file, so it would take the role from the original.
+            if counts[role] == 0 && self.segment.is_original() {
+                let _ = participant::resign_role(self.segment.file().as_fd(), role); // only fails for a bad descriptor
+            }
+        }
+    }
+}
+
+impl Serialize for Role {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let file = self.file_to_send().map_err(ser::Error::custom)?;
+        let sent = (self.roles, file).serialize(serializer)?;
+        self.segment.note_shared();
+        Ok(sent)
+    }
+}
+
+impl<'de> Deserialize<'de> for Role {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
+        let (roles, file) = <(Roles, Handle)>::deserialize(deserializer)?;
+        Role::arrived(roles, file).map_err(de::Error::custom)
+    }
+}

@@ -1,0 +1,394 @@
+//! A queue as a process sees it: its memory, and what all operations have in common.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ipc_core::{Deadline, Participant, Ring, Roles, Segment, View};
+use ipc_sync::mechanism::{Lock, Locked, Slices, WaitWord};
+
+use crate::layout::{DEAD, EXTENTS, LEASE_WORDS, LeaseField, PENDING, QueueState, RETURNED};
+use crate::place::Place;
+use crate::settings::Settings;
+use crate::{Error, Result};
+
+/// How long to look again and again before going to sleep: about what it takes to be woken.
+const SPIN: Duration = Duration::from_micros(20);
+/// Pauses between two looks. Whoever looks all the time takes the line away from the one who works on it; and what has come meanwhile is
+/// taken in one go.
+const PAUSES: u32 = 50;
+/// How long a call that is not to wait does wait for a lock: its owner needs it for less than a microsecond, unless it is stopped.
+const LOCK_PATIENCE: Duration = Duration::from_millis(1);
+
+pub(crate) struct Core {
+    pub(crate) view: View<QueueState>,
+    pub(crate) ring: Ring,
+    pub(crate) settings: Settings,
+    /// Departures that have been looked into: somebody else was left.
+    seen_departures: AtomicU32,
+    /// When somebody last looked whether anybody is left, without waiting.
+    last_look: AtomicU64,
+}
+
+impl Core {
+    /// Makes the queue at the beginning of an empty segment.
+    pub(crate) fn create(segment: &Segment, settings: Settings, contents: u64, is_single: bool) -> Result<Core> {
+        let view = segment.create(0, settings.words(), |view: &View<QueueState>| {
+            view.producers.lock.init();
+            view.consumers.lock.init();
+            let said = &view.settings;
+            said.items.store(settings.items, Ordering::Relaxed);
+            said.ring.store(settings.ring, Ordering::Relaxed);
+            said.max_message.store(settings.max_message, Ordering::Relaxed);
+            said.leases.store(settings.leases, Ordering::Relaxed);
+            said.max_deliveries.store(settings.max_deliveries, Ordering::Relaxed);
+            said.contents.store(contents, Ordering::Relaxed);
+            said.is_single.store(u64::from(is_single), Ordering::Relaxed);
+        })?;
+        Core::of(view, contents, is_single)
+    }
+
+    /// Opens what is there.
+    pub(crate) fn open(segment: &Segment, contents: u64, is_single: bool) -> Result<Core> {
+        Core::of(segment.open(0)?, contents, is_single)
+    }
+
+    /// The settings are looked at once: what somebody writes over them later leads nobody astray.
+    fn of(view: View<QueueState>, contents: u64, is_single: bool) -> Result<Core> {
+        let said = &view.settings;
+        let word = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        let settings = Settings {
+            items: word(&said.items),
+            ring: word(&said.ring),
+            max_message: word(&said.max_message),
+            leases: word(&said.leases),
+            max_deliveries: word(&said.max_deliveries),
+        };
+        let refused = |text: &str| Error::Memory(ipc_core::Error::Incompatible(text.into()));
+        if word(&said.contents) != contents {
+            return Err(refused("the queue is for another type of messages, or another codec"));
+        }
+        if word(&said.is_single) != u64::from(is_single) {
+            return Err(refused("one of the two is a queue for one producer and one consumer, the other is not"));
+        }
+        if settings.checked().ok() != Some(settings) || settings.words() != view.words().len() {
+            return Err(refused("the settings of the queue are damaged"));
+        }
+        let end = view.segment().end();
+        if end.start != settings.layout().mapped as u64 || end.end != settings.layout().len {
+            return Err(refused("the size of the memory does not fit the queue's settings"));
+        }
+        let ring = view.segment().ring(settings.ring_offset(), settings.ring as usize)?;
+        Ok(Core { view, ring, settings, seen_departures: AtomicU32::new(0), last_look: AtomicU64::new(0) })
+    }
+
+    /// The same queue once more.
+    pub(crate) fn again(&self) -> Core {
+        let (seen_departures, last_look) = (AtomicU32::new(0), AtomicU64::new(0));
+        Core { view: self.view.clone(), ring: self.ring.clone(), settings: self.settings, seen_departures, last_look }
+    }
+
+    #[inline]
+    pub(crate) fn segment(&self) -> &Segment {
+        self.view.segment()
+    }
+
+    /// The number of this process.
+    #[inline]
+    pub(crate) fn me(&self) -> u64 {
+        self.segment().participant().number()
+    }
+
+    /// Whether the process with this number is there.
+    pub(crate) fn is_alive(&self, number: u64) -> Result<bool> {
+        match Participant::from_number(number) {
+            Some(who) => Ok(self.segment().is_alive(who)?),
+            None => Ok(false),
+        }
+    }
+
+    /// Takes a lock. Whoever gets it from a dead owner must see to what that has left.
+    #[inline(always)]
+    pub(crate) fn lock(&self, lock: &Lock, deadline: Deadline) -> Result<Locked> {
+        match lock.acquire(self.segment(), deadline) {
+            Ok(locked) => Ok(locked),
+            Err(ipc_sync::Error::WouldBlock) => self.lock_patiently(lock),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cold]
+    fn lock_patiently(&self, lock: &Lock) -> Result<Locked> {
+        let locked = lock.acquire(self.segment(), Deadline::after(LOCK_PATIENCE));
+        locked.map_err(|error| if matches!(error, ipc_sync::Error::Timeout) { Error::WouldBlock } else { error.into() })
+    }
+
+    #[inline(always)]
+    pub(crate) fn unlock(&self, lock: &Lock, locked: Locked) {
+        lock.give_back(self.segment(), locked);
+    }
+
+    #[inline]
+    pub(crate) fn tail(&self) -> Place {
+        Place(self.view.end.tail.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    pub(crate) fn taken(&self) -> Place {
+        Place(self.view.consumers.taken.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    pub(crate) fn head(&self) -> Place {
+        Place(self.view.head.head.load(Ordering::Acquire))
+    }
+
+    /// How far a place is behind another one; an error if that cannot be.
+    #[inline]
+    pub(crate) fn distance(&self, from: Place, to: Place) -> Result<u64> {
+        let bytes = to.bytes_since(from);
+        if bytes <= self.settings.ring { Ok(bytes) } else { Err(Error::Damaged("its places are out of order")) }
+    }
+
+    pub(crate) fn lease_owner(&self, lease: usize) -> &AtomicU64 {
+        &self.view.words()[lease]
+    }
+
+    fn lease_words(&self, lease: usize) -> &[AtomicU64] {
+        let size = LEASE_WORDS as usize;
+        let start = self.settings.leases as usize + lease * size;
+        &self.view.words()[start..start + size]
+    }
+
+    pub(crate) fn lease_field(&self, lease: usize, field: LeaseField) -> &AtomicU64 {
+        &self.lease_words(lease)[field as usize]
+    }
+
+    /// The bytes that are kept in a lease.
+    pub(crate) fn lease_bytes(&self, lease: usize) -> &[AtomicU64] {
+        &self.lease_words(lease)[LeaseField::COUNT..]
+    }
+
+    pub(crate) fn lease_owners(&self) -> &[AtomicU64] {
+        &self.view.words()[..self.settings.leases as usize]
+    }
+
+    pub(crate) fn extent_words(&self) -> (&[AtomicU64], &[AtomicU64]) {
+        let words = self.view.words();
+        words[words.len() - 2 * EXTENTS as usize..].split_at(EXTENTS as usize)
+    }
+
+    /// How many messages there are to be taken.
+    pub(crate) fn len(&self) -> usize {
+        let taken = self.taken();
+        let waiting = self.tail().items_since(taken);
+        (waiting + self.returned_items()) as usize
+    }
+
+    fn returned_items(&self) -> u64 {
+        let consumers = &self.view.consumers;
+        if consumers.returned.load(Ordering::Acquire) == 0 {
+            return 0;
+        }
+        let active = consumers.active.load(Ordering::Acquire);
+        let hands = self
+            .view
+            .hands
+            .iter()
+            .enumerate()
+            .filter(|(i, hand)| active & 1 << i != 0 && hand.owner.load(Ordering::Relaxed) == RETURNED);
+        let in_hands: u64 = hands
+            .map(|(_, hand)| {
+                Place(hand.end.load(Ordering::Relaxed)).items_since(Place(hand.start.load(Ordering::Relaxed)))
+            })
+            .sum();
+        let leases = self.lease_owners().iter().filter(|owner| owner.load(Ordering::Relaxed) == RETURNED).count();
+        in_hands + leases as u64
+    }
+
+    /// Whether there may be something to take.
+    #[inline]
+    pub(crate) fn is_filled(&self) -> bool {
+        let consumers = &self.view.consumers;
+        let taken = Place(consumers.taken.load(Ordering::SeqCst));
+        !Place(self.view.end.tail.load(Ordering::SeqCst)).is_at(taken) || consumers.returned.load(Ordering::SeqCst) != 0
+    }
+
+    /// Messages that are not done with: in the queue, in hands, in leases; not the dead letters.
+    pub(crate) fn unfinished(&self) -> u64 {
+        loop {
+            let before = self.tail();
+            // A message gets into a lease before it leaves the ring.
+            let in_ring = before.items_since(self.head());
+            let kept = self.lease_owners().iter().filter(|owner| {
+                let owner = owner.load(Ordering::SeqCst);
+                owner != 0 && owner != DEAD && (owner == RETURNED || owner & PENDING == 0)
+            });
+            let kept = kept.count() as u64;
+            if self.tail() == before {
+                return in_ring + kept;
+            }
+            // Who did one may have put others before it declared that done.
+        }
+    }
+
+    /// Closes the queue for everybody.
+    pub(crate) fn close(&self) -> Result<()> {
+        self.segment().check_fork()?;
+        self.view.end.tail.fetch_or(Place::START.closed().0, Ordering::SeqCst);
+        ipc_core::crash_point!("close.marked");
+        self.wake_all();
+        Ok(())
+    }
+
+    pub(crate) fn wake_all(&self) {
+        self.view.end.filled.wake();
+        self.view.head.freed.wake();
+        self.view.head.done.wake();
+    }
+
+    /// The last handle of a role in this process is gone: others look who is left.
+    pub(crate) fn depart(&self) {
+        self.view.settings.departures.fetch_add(1, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    /// Whether somebody is left who has the other end, this process included.
+    pub(crate) fn is_anybody_left(&self, role: Roles) -> Result<bool> {
+        Ok(self.segment().has_role(role)?)
+    }
+
+    /// Whether somebody is left who could end a wait of this handle: not if it is alone in the world and has both ends itself. Threads may
+    /// have it by reference, though, as long as the queue has never left the process.
+    pub(crate) fn could_be_ended(&self, role: Roles) -> Result<bool> {
+        let segment = self.segment();
+        let is_mine_alone = segment.own_roles(role) == 1 && segment.own_roles(Roles::BOTH) == 2;
+        Ok(!(is_mine_alone && segment.was_shared() && !segment.has_others()?))
+    }
+
+    /// As [`is_anybody_left`](Core::is_anybody_left), looking only if somebody has left since the last time.
+    #[inline]
+    pub(crate) fn is_anybody_left_since(&self, role: Roles) -> Result<bool> {
+        let departures = self.view.settings.departures.load(Ordering::Relaxed);
+        if departures == self.seen_departures.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let left = self.is_anybody_left(role)?;
+        if left {
+            self.seen_departures.store(departures, Ordering::Relaxed);
+        }
+        Ok(left)
+    }
+
+    /// Whether a call that does not wait should look who is left and who has died: now and then.
+    pub(crate) fn is_look_due(&self) -> bool {
+        let now = now();
+        let last = self.last_look.load(Ordering::Relaxed);
+        let due = now.wrapping_sub(last) >= 25_000_000;
+        if due {
+            self.last_look.store(now, Ordering::Relaxed);
+        }
+        due
+    }
+
+    /// The answer was that nobody is left: the next call is to find the same.
+    pub(crate) fn look_again_soon(&self) {
+        self.last_look.store(0, Ordering::Relaxed);
+    }
+
+    /// Waits until `ready` says yes: first looking again and again, then asleep. Every slice, and when somebody has left, `check` is asked
+    /// whether there is a reason to give up.
+    pub(crate) fn wait(
+        &self,
+        word: &WaitWord,
+        waits: &AtomicU64,
+        deadline: Deadline,
+        mut ready: impl FnMut() -> Result<bool>,
+        check: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        if spin(deadline, &mut ready)? {
+            return Ok(());
+        }
+        self.wait_counted(word, Some(waits), deadline, ready, check)
+    }
+
+    /// The same, asleep from the first moment on.
+    pub(crate) fn wait_asleep(
+        &self,
+        word: &WaitWord,
+        deadline: Deadline,
+        ready: impl FnMut() -> Result<bool>,
+        check: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        self.wait_counted(word, None, deadline, ready, check)
+    }
+
+    fn wait_counted(
+        &self,
+        word: &WaitWord,
+        waits: Option<&AtomicU64>,
+        deadline: Deadline,
+        mut ready: impl FnMut() -> Result<bool>,
+        mut check: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let departures = || self.view.settings.departures.load(Ordering::SeqCst);
+        let mut known = departures();
+        check()?;
+        let mut slices = Slices::new(deadline);
+        loop {
+            let ticket = word.prepare();
+            if ready()? {
+                return Ok(());
+            }
+            if departures() == known {
+                waits.map(|waits| waits.fetch_add(1, Ordering::Relaxed));
+                word.sleep(ticket, slices.limit().ok_or(Error::Timeout)?);
+            }
+            let now = departures();
+            if slices.is_due() || now != known {
+                known = now;
+                self.segment().check_fork()?;
+                if ready()? {
+                    return Ok(());
+                }
+                check()?;
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Core");
+        shown.field("head", &self.head()).field("taken", &self.taken()).field("tail", &self.tail());
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// Looks again and again for a short while.
+fn spin(deadline: Deadline, ready: &mut impl FnMut() -> Result<bool>) -> Result<bool> {
+    if !is_spinning_of_use() {
+        return ready();
+    }
+    let start = Instant::now();
+    loop {
+        (0..PAUSES).for_each(|_| std::hint::spin_loop());
+        if ready()? {
+            return Ok(true);
+        }
+        if start.elapsed() >= SPIN || deadline.has_passed() {
+            return Ok(false);
+        }
+    }
+}
+
+/// Not with one processor, which the other side needs.
+fn is_spinning_of_use() -> bool {
+    static ANSWER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *ANSWER.get_or_init(|| std::thread::available_parallelism().map_or(true, |n| n.get() > 1))
+}
+
+/// The monotonic clock, in ns; the same for all processes of the machine.
+pub(crate) fn now() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    now.map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
+}

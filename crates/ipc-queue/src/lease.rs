@@ -1,0 +1,276 @@
+//! Leases: messages that stay the queue's until they are acknowledged.
+//!
+//! ```text
+//! owner word of a lease
+//!   0               free
+//!   PENDING | n     participant n fills it, and the message still is in its hand; or n is done with it, and it becomes free
+//!   n               participant n has the message
+//!   RETURNED        it goes to whoever asks next
+//!   DEAD            it was delivered too often
+//! ```
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ipc_core::{CodecError, Deadline, crash_point};
+
+use crate::core::Core;
+use crate::extent::Extent;
+use crate::layout::{DEAD, INLINE, LeaseField, PENDING, RETURNED};
+use crate::take::{Source, Taken};
+use crate::{Error, Result};
+
+impl Core {
+    /// Takes a free lease. Under the consumers' lock.
+    pub(crate) fn reserve_lease(&self) -> Result<usize> {
+        let owners = self.lease_owners();
+        let hint = &self.view.consumers.lease_hint;
+        let from = (hint.load(Ordering::Relaxed) as usize).min(owners.len());
+        let is_free = |owner: &AtomicU64| owner.load(Ordering::Acquire) == 0;
+        let behind = owners[from..].iter().position(is_free).map(|index| from + index);
+        let lease = behind.or_else(|| owners[..from].iter().position(is_free));
+        let lease = lease.ok_or(Error::LeaseLimit { max: self.settings.leases })?;
+        self.lease_field(lease, LeaseField::Extent).store(0, Ordering::Relaxed);
+        owners[lease].store(PENDING | self.me(), Ordering::Release);
+        // The same one again, if it is free by then: its bytes are in the cache.
+        hint.store(lease as u64, Ordering::Relaxed);
+        Ok(lease)
+    }
+
+    /// Keeps a message that was taken, whose bytes these are, in its lease. `owner` is whose it is then.
+    pub(crate) fn keep(
+        &self,
+        taken: Taken<'_>,
+        lease: usize,
+        bytes: &[u8],
+        owner: u64,
+        deadline: Deadline,
+    ) -> Result<()> {
+        let Source::Ring { hand, start, end } = taken.source else {
+            taken.forget(); // it is there already
+            if owner != self.me() {
+                self.lease_owner(lease).store(owner, Ordering::Release);
+            }
+            return Ok(());
+        };
+        let record = self.record(start, end.bytes_since(start))?;
+        self.lease_field(lease, LeaseField::Len).store(bytes.len() as u64, Ordering::Relaxed);
+        self.lease_field(lease, LeaseField::Deliveries).store(taken.deliveries(), Ordering::Relaxed);
+        let order = self.view.hands[hand].order.load(Ordering::Relaxed);
+        self.lease_field(lease, LeaseField::Order).store(order, Ordering::Relaxed);
+        let extent = self.lease_field(lease, LeaseField::Extent);
+        if record.header.is_extent() {
+            let (index, _) = self.extent_of(record);
+            extent.store(index + 1, Ordering::Relaxed);
+            self.lease_extent(index, lease);
+        } else if bytes.len() <= INLINE {
+            for (word, bytes) in self.lease_bytes(lease).iter().zip(bytes.chunks(8)) {
+                let mut eight = [0; 8];
+                eight[..bytes.len()].copy_from_slice(bytes);
+                word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
+            }
+        } else {
+            match self.write_extent(bytes, deadline) {
+                Ok(written) => self.hand_over(written, extent, lease),
+                Err(error) => {
+                    self.drop_lease(lease);
+                    taken.give_back();
+                    return Err(error);
+                }
+            }
+        }
+        crash_point!("lease.stored");
+        // Release: the lease has the message. Until now it is in the hand.
+        self.lease_owner(lease).store(owner, Ordering::Release);
+        taken.forget();
+        crash_point!("lease.kept");
+        self.clear_hand(hand);
+        self.free();
+        Ok(())
+    }
+
+    fn hand_over(&self, written: Extent<'_>, field: &AtomicU64, lease: usize) {
+        field.store(written.index() as u64 + 1, Ordering::Relaxed);
+        written.lease(lease);
+    }
+
+    /// A message that was delivered too often becomes a dead letter.
+    #[cold]
+    pub(crate) fn bury(&self, taken: Taken<'_>, lease: usize) -> Result<()> {
+        let mut bytes = Vec::new();
+        taken.each(&mut bytes, |_| Ok(()))?;
+        // Counted first: of two that come at the same time neither may find room for one more. A kill is repaired by counting.
+        self.view.consumers.dead.fetch_add(1, Ordering::SeqCst);
+        self.keep(taken, lease, &bytes, DEAD, Deadline::NOW)
+    }
+
+    /// A lease that has come back too often. Under the lock.
+    pub(crate) fn mark_dead(&self, lease: usize) {
+        self.view.consumers.dead.fetch_add(1, Ordering::SeqCst);
+        self.lease_owner(lease).store(DEAD, Ordering::Release);
+        crash_point!("dead-letter.marked");
+        self.view.head.done.wake();
+    }
+
+    pub(crate) fn count_dead_letters(&self) {
+        let dead = self.lease_owners().iter().filter(|owner| owner.load(Ordering::Acquire) == DEAD).count();
+        self.view.consumers.dead.store(dead as u64, Ordering::SeqCst);
+    }
+
+    /// Appends the bytes of a message that is in a lease to a vector.
+    pub(crate) fn append_lease(&self, lease: usize, to: &mut Vec<u8>) -> Result<()> {
+        let len = self.lease_field(lease, LeaseField::Len).load(Ordering::Relaxed);
+        let extent = self.lease_field(lease, LeaseField::Extent).load(Ordering::Relaxed);
+        if extent != 0 {
+            return self.read_extent(extent - 1, len, to);
+        }
+        if len > INLINE as u64 {
+            return Err(Error::Damaged("a lease has an impossible length"));
+        }
+        let end = to.len() + len as usize;
+        for word in &self.lease_bytes(lease)[..(len as usize).div_ceil(8)] {
+            to.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        to.truncate(end);
+        Ok(())
+    }
+
+    /// The message of a lease of this process is done with.
+    pub(crate) fn end_lease(&self, lease: usize) {
+        // This is the moment. Whoever finds it so, and its owner dead, goes on from here.
+        self.lease_owner(lease).store(PENDING | self.me(), Ordering::Release);
+        crash_point!("lease.acked");
+        self.drop_lease(lease);
+        let (head, end) = (&self.view.head, &self.view.end);
+        head.done.wake();
+        if self.tail().is_closed() {
+            end.filled.wake(); // others wait in case it comes back
+        }
+    }
+
+    /// Makes a lease free that nobody has.
+    pub(crate) fn drop_lease(&self, lease: usize) {
+        let extent = self.lease_field(lease, LeaseField::Extent).load(Ordering::Relaxed);
+        if extent != 0 {
+            self.free_leased(extent as usize - 1, lease);
+        }
+        // SeqCst: before the look for who waits until all is done.
+        self.lease_owner(lease).store(0, Ordering::SeqCst);
+    }
+
+    /// Takes all dead letters out.
+    pub(crate) fn take_dead(&self) -> Result<Vec<(Vec<u8>, u64)>> {
+        let consumers = &self.view.consumers;
+        let locked = self.lock(&consumers.lock, Deadline::NEVER)?;
+        let repaired = if locked.died().is_some() { self.repair_consumers() } else { Ok(()) };
+        let is_dead = |lease: &usize| self.lease_owner(*lease).load(Ordering::Acquire) == DEAD;
+        let dead: Vec<usize> = (0..self.lease_owners().len()).filter(is_dead).collect();
+        if repaired.is_ok() {
+            dead.iter().for_each(|lease| self.lease_owner(*lease).store(self.me(), Ordering::Release));
+            self.count_dead_letters();
+        }
+        self.unlock(&consumers.lock, locked);
+        repaired?;
+        let letters = dead.iter().map(|lease| {
+            let mut bytes = Vec::new();
+            let deliveries = self.lease_field(*lease, LeaseField::Deliveries).load(Ordering::Relaxed);
+            self.append_lease(*lease, &mut bytes).map(|()| (bytes, deliveries))
+        });
+        let letters = letters.collect();
+        dead.into_iter().for_each(|lease| self.end_lease(lease));
+        self.view.head.freed.wake();
+        letters
+    }
+
+    /// A lease of this process goes to whoever asks next.
+    pub(crate) fn give_back_lease(&self, lease: usize) {
+        Taken::of(self, Source::Lease(lease)).give_back();
+    }
+}
+
+/// A message that was taken and stays the queue's until it is [acknowledged](Lease::ack).
+///
+/// If the process dies first, however it does, the message goes to another receiver, before all others and with a higher number of
+/// [`deliveries`](Lease::deliveries); the same if the lease is dropped. So it is delivered at least once: somebody who has done
+/// all the work and is killed before `ack` has somebody else do it again.
+///
+/// A lease belongs to its process, not to the thread, and holds up nobody: its message does not lie in the ring any more. If it is forgotten
+/// (`mem::forget`) the message stays with this process until that ends.
+#[must_use = "a lease that is dropped goes back to the queue"]
+pub struct Lease<T> {
+    /// `None` once it was taken out.
+    value: Option<T>,
+    core: Arc<Core>,
+    lease: usize,
+    deliveries: u64,
+    is_over: bool,
+}
+
+impl<T> Lease<T> {
+    pub(crate) fn new(value: T, core: Arc<Core>, lease: usize, deliveries: u64) -> Lease<T> {
+        Lease { value: Some(value), core, lease, deliveries, is_over: false }
+    }
+
+    /// The message is done with: nobody gets it again.
+    ///
+    /// # Errors
+    /// [`Error::Forked`]: the copy has nothing to acknowledge.
+    pub fn ack(mut self) -> Result<()> {
+        self.core.segment().check_fork()?;
+        self.is_over = true;
+        self.core.end_lease(self.lease);
+        Ok(())
+    }
+
+    /// The value, and the lease, which stays open.
+    pub(crate) fn into_parts(mut self) -> (T, usize) {
+        self.is_over = true;
+        (self.value.take().expect("a lease has its value until it ends"), self.lease)
+    }
+
+    /// How often the message has been delivered, with this time.
+    pub fn deliveries(&self) -> u32 {
+        self.deliveries.try_into().unwrap_or(u32::MAX)
+    }
+}
+
+impl<T> Deref for Lease<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("a lease has its value until it ends")
+    }
+}
+
+impl<T> Drop for Lease<T> {
+    fn drop(&mut self) {
+        if !self.is_over && self.core.segment().is_original() {
+            self.core.give_back_lease(self.lease);
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Lease<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("value", &self.value)
+            .field("deliveries", &self.deliveries)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A message that was delivered as often as [`Settings::max_deliveries`](crate::Settings::max_deliveries) allows, and never
+/// acknowledged.
+#[derive(Debug)]
+pub struct DeadLetter<T> {
+    /// The message, if it is one: that it cannot be decoded may be why it is here.
+    pub value: Result<T, CodecError>,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// How often it was delivered.
+    pub deliveries: u32,
+}
+
+const _: () = assert!(RETURNED > PENDING);

@@ -1,0 +1,269 @@
+//! What the dead had taken goes to the living. All of it under the consumers' lock; each step is one store, and can be repeated.
+
+use std::sync::atomic::Ordering;
+
+use ipc_core::{Deadline, crash_point};
+
+use crate::core::Core;
+use crate::layout::{Hand, LeaseField, PENDING, RETURNED};
+use crate::place::Place;
+use crate::take::{Found, Source, Taken, Want};
+use crate::{Error, Result};
+
+/// Which processes live, each asked for once.
+struct Living<'a> {
+    core: &'a Core,
+    known: Vec<(u64, bool)>,
+}
+
+impl Living<'_> {
+    fn has(&mut self, number: u64) -> Result<bool> {
+        if number == self.core.me() {
+            return Ok(true);
+        }
+        if let Some((_, alive)) = self.known.iter().find(|(known, _)| *known == number) {
+            return Ok(*alive);
+        }
+        let alive = self.core.is_alive(number)?;
+        self.known.push((number, alive));
+        Ok(alive)
+    }
+}
+
+impl Core {
+    /// Looks for the dead if nobody has the lock just now; whoever has it may do the same.
+    pub(crate) fn look_for_the_dead(&self) -> Result<()> {
+        let consumers = &self.view.consumers;
+        let locked = match consumers.lock.acquire(self.segment(), Deadline::NOW) {
+            Ok(locked) => locked,
+            Err(ipc_sync::Error::WouldBlock | ipc_sync::Error::AlreadyLocked) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let recovered = if locked.died().is_some() { self.repair_consumers() } else { self.recover() };
+        self.unlock(&consumers.lock, locked);
+        recovered
+    }
+
+    /// Under the lock of a consumer that died.
+    #[cold]
+    pub(crate) fn repair_consumers(&self) -> Result<()> {
+        let consumers = &self.view.consumers;
+        // What it had noted and not yet taken, it has not taken. The kernel hands the lock on before it closes the dead process's files, so
+        // it may still look alive. Nobody else can have come so far: it takes the lock.
+        for index in self.active_hands() {
+            let hand = &self.view.hands[index];
+            let start = Place(hand.start.load(Ordering::Acquire));
+            if hand.owner.load(Ordering::Acquire) != RETURNED && self.is_untaken(index, start) {
+                self.drop_pending(hand, start);
+                self.clear_hand(index);
+            }
+        }
+        self.recover()?;
+        // It may have been looking for what has come back, and have counted dead letters.
+        consumers.returned.store(1, Ordering::SeqCst);
+        self.count_dead_letters();
+        consumers.lock.mark_repaired();
+        Ok(())
+    }
+
+    /// Gives back what dead processes have in their hands and leases.
+    #[cold]
+    pub(crate) fn recover(&self) -> Result<()> {
+        let consumers = &self.view.consumers;
+        let mut living = Living { core: self, known: Vec::new() };
+        let (mut came_back, mut is_anything_back) = (0, false);
+        // Hands first: whether a lease has come about tells what becomes of a hand.
+        for index in self.active_hands() {
+            let hand = &self.view.hands[index];
+            let owner = hand.owner.load(Ordering::Acquire);
+            if owner == RETURNED {
+                is_anything_back = true; // whoever gave it back may have been killed before saying so
+            } else if !living.has(owner)? {
+                came_back += u64::from(self.give_back_hand(index, hand)?);
+            }
+        }
+        for lease in 0..self.lease_owners().len() {
+            let owner = self.lease_owner(lease).load(Ordering::Acquire);
+            is_anything_back |= owner == RETURNED;
+            if owner == 0 || owner >= RETURNED || living.has(owner & !PENDING)? {
+                continue;
+            }
+            if owner & PENDING != 0 {
+                self.drop_lease(lease); // nobody ever had it, or it is done with
+            } else {
+                self.lease_owner(lease).store(RETURNED, Ordering::Release);
+                came_back += 1;
+            }
+        }
+        self.free_stray_extents(|owner| living.has(owner))?;
+        self.view.counts.recoveries.fetch_add(came_back, Ordering::Relaxed);
+        if came_back > 0 || is_anything_back && consumers.returned.load(Ordering::SeqCst) == 0 {
+            consumers.returned.store(1, Ordering::SeqCst);
+            self.view.end.filled.wake();
+        }
+        self.free();
+        Ok(())
+    }
+
+    fn active_hands(&self) -> impl Iterator<Item = usize> + use<> {
+        let active = self.view.consumers.active.load(Ordering::Acquire);
+        (0..u64::BITS as usize).filter(move |index| active & 1 << index != 0)
+    }
+
+    /// Whether a hand notes what is still where it came from: in the ring, or in a hand that was given back.
+    fn is_untaken(&self, index: usize, start: Place) -> bool {
+        start.is_at(self.taken())
+            || self.active_hands().filter(|other| *other != index).any(|other| {
+                let other = &self.view.hands[other];
+                let is_returned = other.owner.load(Ordering::Acquire) == RETURNED;
+                is_returned && Place(other.start.load(Ordering::Acquire)).is_at(start)
+            })
+    }
+
+    /// What is in the hand of a dead process goes to somebody else, unless it is elsewhere already. Returns whether it does.
+    fn give_back_hand(&self, index: usize, hand: &Hand) -> Result<bool> {
+        let (start, end) = (Place(hand.start.load(Ordering::Acquire)), Place(hand.end.load(Ordering::Relaxed)));
+        let lease = hand.lease.load(Ordering::Relaxed).wrapping_sub(1) as usize;
+        if let Some(owner) = self.lease_owners().get(lease) {
+            if owner.load(Ordering::Acquire) != PENDING | hand.owner.load(Ordering::Relaxed) {
+                self.clear_hand(index); // it is in the lease, or was, and is somewhere else by now
+                return Ok(false);
+            }
+            self.drop_pending(hand, start);
+        }
+        let (mut at, mut left) = (start, self.distance(start, end)?);
+        while left != 0 {
+            let record = self.record(at, left)?;
+            self.ring.word(at.bytes()).store(record.header.one_more_delivery().0, Ordering::Relaxed);
+            (at, left) = (at.after(record.header.size(), 1), left - record.header.size());
+        }
+        hand.owner.store(RETURNED, Ordering::Release);
+        crash_point!("recover.returned");
+        Ok(true)
+    }
+
+    /// The lease into which a message was to go does not come about.
+    fn drop_pending(&self, hand: &Hand, start: Place) {
+        let lease = hand.lease.load(Ordering::Relaxed).wrapping_sub(1) as usize;
+        let owner = self.lease_owners().get(lease).map_or(0, |owner| owner.load(Ordering::Acquire));
+        if owner & PENDING == 0 || owner & !PENDING != hand.owner.load(Ordering::Relaxed) {
+            return;
+        }
+        // The message's own extent goes back to it; one that was made for the lease goes.
+        if let Ok(record) = self.record(start, self.settings.ring) {
+            if record.header.is_extent() {
+                self.queue_extent(self.extent_of(record).0, start);
+                self.lease_field(lease, LeaseField::Extent).store(0, Ordering::Relaxed);
+            }
+        }
+        self.drop_lease(lease);
+    }
+
+    /// Takes the oldest of what has come back. Under the lock.
+    #[cold]
+    pub(crate) fn take_returned(&self, want: Want) -> Result<Found<'_>> {
+        let consumers = &self.view.consumers;
+        loop {
+            // Before the look: what comes back meanwhile says so again.
+            consumers.returned.store(0, Ordering::SeqCst);
+            let Some((source, is_last)) = self.oldest_returned() else { return Ok(Found::Nothing) };
+            if !is_last {
+                consumers.returned.store(1, Ordering::SeqCst);
+            }
+            let found = self.take_back(source, want);
+            if found.is_err() {
+                consumers.returned.store(1, Ordering::SeqCst);
+            }
+            if let Some(found) = found? {
+                self.view.counts.redeliveries.fetch_add(1, Ordering::Relaxed);
+                return Ok(found);
+            }
+        }
+    }
+
+    /// The oldest of what has come back, and whether it is all there is.
+    fn oldest_returned(&self) -> Option<(Source, bool)> {
+        let mut oldest: Option<(u64, Source)> = None;
+        let mut count = 0;
+        let mut consider = |order: u64, source: Source, items: u64| {
+            count += items;
+            if oldest.is_none_or(|(known, _)| order.wrapping_sub(known) > u64::MAX / 2) {
+                oldest = Some((order, source));
+            }
+        };
+        for index in self.active_hands() {
+            let hand = &self.view.hands[index];
+            if hand.owner.load(Ordering::Acquire) != RETURNED {
+                continue;
+            }
+            let (start, end) = (Place(hand.start.load(Ordering::Relaxed)), Place(hand.end.load(Ordering::Relaxed)));
+            if start.is_at(end) {
+                self.clear_hand(index); // whoever took the last one out of it died before it cleared it
+                continue;
+            }
+            let order = hand.order.load(Ordering::Relaxed);
+            consider(order, Source::Ring { hand: index, start, end }, end.items_since(start));
+        }
+        for (lease, owner) in self.lease_owners().iter().enumerate() {
+            if owner.load(Ordering::Acquire) == RETURNED {
+                consider(self.lease_field(lease, LeaseField::Order).load(Ordering::Relaxed), Source::Lease(lease), 1);
+            }
+        }
+        oldest.map(|(_, source)| (source, count == 1))
+    }
+
+    /// Takes one message of what has come back. `None` if it has become a dead letter.
+    fn take_back(&self, source: Source, want: Want) -> Result<Option<Found<'_>>> {
+        let most = self.settings.max_deliveries;
+        let is_too_often = |deliveries: u64| most != 0 && deliveries >= most;
+        match source {
+            Source::Lease(lease) => {
+                let deliveries = self.lease_field(lease, LeaseField::Deliveries);
+                if is_too_often(deliveries.load(Ordering::Relaxed)) {
+                    self.mark_dead(lease);
+                    return Ok(None);
+                }
+                deliveries.fetch_add(1, Ordering::Relaxed);
+                crash_point!("redeliver.noted");
+                self.lease_owner(lease).store(self.me(), Ordering::Release);
+                crash_point!("redeliver.moved");
+                let kept = want.keep.then_some(lease);
+                Ok(Some(Found::Taken(Taken::of(self, Source::Lease(lease)), kept)))
+            }
+            Source::Ring { hand: from, start, end } => {
+                let record = self.record(start, self.distance(start, end)?)?;
+                let next = start.after(record.header.size(), 1);
+                let is_dead = is_too_often(record.header.deliveries());
+                let lease = match (is_dead || want.keep).then(|| self.reserve_lease()) {
+                    Some(Ok(lease)) => Some(lease),
+                    Some(Err(Error::LeaseLimit { .. })) if is_dead && !want.keep => None, // then it is delivered once more
+                    Some(Err(error)) => return Err(error),
+                    None => None,
+                };
+                let from = &self.view.hands[from];
+                let order = from.order.load(Ordering::Relaxed);
+                let Some(hand) = self.note(start, next, lease, order) else {
+                    if let Some(lease) = lease {
+                        self.lease_owner(lease).store(0, Ordering::Release);
+                    }
+                    // One hand more is free as soon as somebody has used up what it has.
+                    return Err(Error::WouldBlock);
+                };
+                crash_point!("redeliver.noted");
+                // Before the other hand moves: who sees that sees this, and looks again for the hand that is new.
+                self.view.consumers.moves.fetch_add(1, Ordering::AcqRel);
+                from.start.store(next.0, Ordering::Release);
+                crash_point!("redeliver.moved");
+                if next.is_at(end) {
+                    let index = self.active_hands().find(|index| std::ptr::eq(&self.view.hands[*index], from));
+                    index.into_iter().for_each(|index| self.clear_hand(index));
+                }
+                let taken = Taken::of(self, Source::Ring { hand, start, end: next });
+                Ok(Some(match lease {
+                    Some(lease) if is_dead => Found::ToBury(taken, lease),
+                    lease => Found::Taken(taken, lease),
+                }))
+            }
+        }
+    }
+}

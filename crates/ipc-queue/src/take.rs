@@ -1,0 +1,457 @@
+//! The way out: what a consumer takes is in its hand, and still in the ring, until it has used it up.
+//!
+//! ```text
+//! under the lock                         afterwards
+//!   note in a hand: from where to where    copy, decode
+//!   set the hand's bit                     clear the bit: this is the moment at which it is gone
+//!   move `taken`                           move `head` up to the earliest hand
+//! ```
+//! Whoever is killed before `taken` has moved has taken nothing; from then on until the bit is cleared, the message is in the hand of
+//! a dead process, and goes to somebody else (`recover.rs`).
+
+use std::sync::atomic::Ordering;
+
+use ipc_core::{Deadline, Roles, crash_point};
+use ipc_sync::mechanism::Locked;
+
+use crate::core::Core;
+use crate::layout::{Header, LeaseField, PENDING, RETURNED};
+use crate::place::Place;
+use crate::{Error, Result};
+
+/// How many messages are taken before somebody looks for the dead, though nobody had to wait.
+const LOOK_EVERY: u64 = 4096;
+
+/// Messages that this process has taken and not used up.
+#[derive(Debug)]
+pub(crate) struct Taken<'a> {
+    core: &'a Core,
+    pub(crate) source: Source,
+    is_over: bool,
+}
+
+/// Where they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
+    /// In the ring, from one place to another; the hand.
+    Ring { hand: usize, start: Place, end: Place },
+    /// One, in a lease that was given back.
+    Lease(usize),
+}
+
+/// A message in the ring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record {
+    pub(crate) header: Header,
+    pub(crate) at: Place,
+}
+
+/// What somebody wants to take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Want {
+    /// How many messages at most.
+    pub(crate) most: u64,
+    /// Whether to keep it, which takes a lease.
+    pub(crate) keep: bool,
+}
+
+impl Want {
+    pub(crate) const ONE: Want = Want { most: 1, keep: false };
+}
+
+/// What there was.
+pub(crate) enum Found<'a> {
+    Nothing,
+    /// The lease into which it goes, if it is to be kept, or buried.
+    Taken(Taken<'a>, Option<usize>),
+    /// A message that was delivered too often, and the lease in which it becomes a dead letter.
+    ToBury(Taken<'a>, usize),
+}
+
+impl Core {
+    /// Takes messages; waits until there is one. With `keep`, the lease comes with it.
+    #[inline]
+    pub(crate) fn take(&self, want: Want, deadline: Deadline) -> Result<(Taken<'_>, Option<usize>)> {
+        loop {
+            match self.try_take(want, deadline)? {
+                Found::Taken(taken, lease) => return Ok((taken, lease)),
+                Found::ToBury(taken, lease) => self.bury(taken, lease)?,
+                Found::Nothing => self.wait_for_more(deadline)?,
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn try_take(&self, want: Want, deadline: Deadline) -> Result<Found<'_>> {
+        let consumers = &self.view.consumers;
+        let locked = self.lock(&consumers.lock, deadline)?;
+        let found = self.take_locked(locked, want);
+        self.unlock(&consumers.lock, locked);
+        found
+    }
+
+    #[inline(always)]
+    fn take_locked(&self, locked: Locked, want: Want) -> Result<Found<'_>> {
+        let consumers = &self.view.consumers;
+        if locked.died().is_some() {
+            self.repair_consumers()?;
+        }
+        let until_look = consumers.until_look.load(Ordering::Relaxed);
+        if until_look == 0 {
+            consumers.until_look.store(LOOK_EVERY, Ordering::Relaxed);
+            self.recover()?;
+        } else {
+            consumers.until_look.store((until_look - 1).min(LOOK_EVERY), Ordering::Relaxed);
+        }
+        if consumers.returned.load(Ordering::Relaxed) != 0 {
+            let found = self.take_returned(want)?;
+            if !matches!(found, Found::Nothing) {
+                return Ok(found);
+            }
+        }
+        let taken = Place(consumers.taken.load(Ordering::Relaxed));
+        let mut tail = Place(consumers.seen_tail.load(Ordering::Relaxed));
+        if tail.is_at(taken) || tail.bytes_since(taken) > self.settings.ring {
+            // Acquire: pairs with the Release that published what is there.
+            tail = self.tail().open();
+            consumers.seen_tail.store(tail.0, Ordering::Relaxed);
+            if tail.is_at(taken) {
+                return Ok(Found::Nothing);
+            }
+        }
+        let mut left = self.distance(taken, tail)?;
+        let (mut end, mut count) = (taken, 0);
+        while left != 0 && count < want.most {
+            let size = self.record(end, left)?.header.size();
+            (end, left, count) = (end.after(size, 1), left - size, count + 1);
+        }
+        let lease = if want.keep { Some(self.reserve_lease()?) } else { None };
+        let Some(hand) = self.note(taken, end, lease, self.next_order()) else { return self.without_hand(lease) };
+        crash_point!("get.noted");
+        // Release: whoever sees that it has moved sees the bit of the hand.
+        consumers.taken.store(end.0, Ordering::Release);
+        crash_point!("get.moved");
+        let source = Source::Ring { hand, start: taken, end };
+        Ok(Found::Taken(Taken { core: self, source, is_over: false }, lease))
+    }
+
+    /// All hands are full, by the dead, or by many who are just taking something.
+    #[cold]
+    fn without_hand(&self, lease: Option<usize>) -> Result<Found<'_>> {
+        if let Some(lease) = lease {
+            self.lease_owner(lease).store(0, Ordering::Release);
+        }
+        self.recover()?;
+        std::thread::yield_now();
+        Ok(Found::Nothing)
+    }
+
+    #[inline]
+    pub(crate) fn next_order(&self) -> u64 {
+        let order = &self.view.consumers.order;
+        let next = order.load(Ordering::Relaxed).wrapping_add(1);
+        order.store(next, Ordering::Relaxed);
+        next
+    }
+
+    /// Notes in a free hand what is being taken. Under the lock.
+    #[inline(always)]
+    pub(crate) fn note(&self, start: Place, end: Place, lease: Option<usize>, order: u64) -> Option<usize> {
+        let active = &self.view.consumers.active;
+        // Acquire: whoever had the hand before has done with it.
+        let index = (!active.load(Ordering::Acquire)).trailing_zeros() as usize;
+        let hand = self.view.hands.get(index)?;
+        hand.end.store(end.0, Ordering::Relaxed);
+        hand.lease.store(lease.map_or(0, |lease| lease as u64 + 1), Ordering::Relaxed);
+        hand.order.store(order, Ordering::Relaxed);
+        hand.owner.store(self.me(), Ordering::Relaxed);
+        hand.start.store(start.0, Ordering::Release);
+        active.fetch_or(1 << index, Ordering::AcqRel);
+        Some(index)
+    }
+
+    /// A message that begins somewhere in the ring; `left` is how many bytes there are.
+    #[inline]
+    pub(crate) fn record(&self, at: Place, left: u64) -> Result<Record> {
+        let header = Header(self.ring.word(at.bytes()).load(Ordering::Relaxed));
+        if header.size() > left || (header.is_extent() && header.len() != 16) {
+            return Err(Error::Damaged("a message has an impossible length"));
+        }
+        Ok(Record { header, at })
+    }
+
+    /// The number of the extent in which a message lies, and its length.
+    pub(crate) fn extent_of(&self, record: Record) -> (u64, u64) {
+        let word = |offset| self.ring.word(record.at.bytes() + offset).load(Ordering::Relaxed);
+        (word(8), word(16))
+    }
+
+    /// Gives back the space of everything that is in no hand any more.
+    #[inline]
+    pub(crate) fn free(&self) {
+        let (consumers, head) = (&self.view.consumers, &self.view.head);
+        let bound = loop {
+            let moves = consumers.moves.load(Ordering::Acquire);
+            // In this order: whoever takes something after the look at `taken` does not take what lies before that.
+            let mut bound = self.taken();
+            let mut active = consumers.active.load(Ordering::Acquire);
+            while active != 0 {
+                let index = active.trailing_zeros() as usize;
+                active &= active - 1;
+                let start = Place(self.view.hands[index].start.load(Ordering::Acquire));
+                if bound.is_after(start) {
+                    bound = start;
+                }
+            }
+            // What went meanwhile from a hand that is given back to one that was not there may have been seen in neither.
+            if consumers.moves.load(Ordering::Acquire) == moves {
+                break bound;
+            }
+        };
+        let mut known = head.head.load(Ordering::Relaxed);
+        while bound.is_after(Place(known)) {
+            // Release: the bytes before it have been read. SeqCst: before the look for who sleeps.
+            match head.head.compare_exchange(known, bound.0, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => {
+                    crash_point!("get.freed");
+                    head.freed.wake();
+                    head.done.wake();
+                    return;
+                }
+                Err(now) => known = now,
+            }
+        }
+    }
+
+    /// Waits until there is something to be taken.
+    #[cold]
+    fn wait_for_more(&self, deadline: Deadline) -> Result<()> {
+        if deadline.is_now() {
+            return Err(self.why_nothing());
+        }
+        self.wait(
+            &self.view.end.filled,
+            &self.view.counts.get_waits,
+            deadline,
+            || Ok(self.is_filled() || self.tail().is_closed() && self.is_over()?),
+            || {
+                self.check_producers()?;
+                let in_vain = !self.could_be_ended(Roles::PRODUCER)? && !self.is_filled();
+                if in_vain { Err(Error::Disconnected) } else { Ok(()) }
+            },
+        )?;
+        if self.is_filled() { Ok(()) } else { self.check_end() }
+    }
+
+    /// An error if nothing is there, and nothing will ever come.
+    fn check_end(&self) -> Result<()> {
+        let error = if self.tail().is_closed() {
+            Error::Closed
+        } else if !self.is_anybody_left(Roles::PRODUCER)? {
+            Error::Disconnected
+        } else {
+            return Ok(());
+        };
+        // Somebody may have put something just before.
+        if self.is_filled() || !self.is_over()? { Ok(()) } else { Err(error) }
+    }
+
+    /// Whether nothing of what others have taken can come back.
+    fn is_over(&self) -> Result<bool> {
+        let is_others = |owner: u64| owner != 0 && owner < RETURNED && owner & !PENDING != self.me();
+        let active = self.view.consumers.active.load(Ordering::Acquire);
+        let hands = self.view.hands.iter().enumerate().filter(|(i, _)| active & 1 << i != 0);
+        let in_hands = hands.map(|(_, hand)| &hand.owner);
+        Ok(!in_hands.chain(self.lease_owners()).any(|owner| is_others(owner.load(Ordering::Acquire))))
+    }
+
+    /// For one who waits: is anybody left who could put something, and what have the dead taken?
+    fn check_producers(&self) -> Result<()> {
+        self.look_for_the_dead()?;
+        if self.is_filled() { Ok(()) } else { self.check_end() }
+    }
+
+    /// For a call that does not wait.
+    fn why_nothing(&self) -> Error {
+        let is_due = self.tail().is_closed() || !matches!(self.is_anybody_left_since(Roles::PRODUCER), Ok(true));
+        if is_due || self.is_look_due() {
+            if let Err(error) = self.check_producers() {
+                self.look_again_soon();
+                return error;
+            }
+        }
+        Error::WouldBlock
+    }
+}
+
+impl<'a> Taken<'a> {
+    pub(crate) fn of(core: &'a Core, source: Source) -> Taken<'a> {
+        Taken { core, source, is_over: false }
+    }
+
+    /// Calls `f` with the bytes of each message, copied into `scratch` first, in order, as long as it wants more.
+    #[inline]
+    pub(crate) fn each(&self, scratch: &mut Vec<u8>, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let core = self.core;
+        scratch.clear();
+        match self.source {
+            Source::Ring { start, end, .. } => {
+                let len = end.bytes_since(start);
+                if end.items_since(start) == 1 {
+                    let record = core.record(start, len)?;
+                    core.append(record, scratch)?;
+                    return f(scratch);
+                }
+                // All of them in one copy: they lie behind each other.
+                if !core.ring.append_to(scratch, start.bytes(), len as usize) {
+                    return Err(Error::Damaged("a batch is longer than the ring"));
+                }
+                let mut at = 0;
+                let mut long = Vec::new();
+                while let Some((word, rest)) = scratch[at..].split_first_chunk::<8>() {
+                    let header = Header(u64::from_ne_bytes(*word));
+                    let bytes = rest.get(..header.len() as usize);
+                    let bytes = bytes.ok_or(Error::Damaged("a message has an impossible length"))?;
+                    if header.is_extent() {
+                        long.clear();
+                        core.append(Record { header, at: start.after(at as u64, 0) }, &mut long)?;
+                        f(&long)?;
+                    } else {
+                        f(bytes)?;
+                    }
+                    at += (header.size() as usize).min(scratch.len() - at);
+                }
+                Ok(())
+            }
+            Source::Lease(lease) => {
+                core.append_lease(lease, scratch)?;
+                f(scratch)
+            }
+        }
+    }
+
+    /// How many messages it is.
+    pub(crate) fn count(&self) -> usize {
+        match self.source {
+            Source::Ring { start, end, .. } => end.items_since(start) as usize,
+            Source::Lease(_) => 1,
+        }
+    }
+
+    /// How often the (first) message has been delivered, with this time.
+    pub(crate) fn deliveries(&self) -> u64 {
+        match self.source {
+            Source::Ring { start, .. } => {
+                Header(self.core.ring.word(start.bytes()).load(Ordering::Relaxed)).deliveries() + 1
+            }
+            Source::Lease(lease) => self.core.lease_field(lease, LeaseField::Deliveries).load(Ordering::Relaxed),
+        }
+    }
+
+    /// It is used up: the last store of a get.
+    #[inline]
+    pub(crate) fn finish(mut self) {
+        self.is_over = true;
+        self.core.use_up(self.source);
+    }
+
+    /// It goes to the next one who asks.
+    pub(crate) fn give_back(mut self) {
+        self.is_over = true;
+        let consumers = &self.core.view.consumers;
+        match self.source {
+            Source::Ring { hand, .. } => self.core.view.hands[hand].owner.store(RETURNED, Ordering::Release),
+            Source::Lease(lease) => self.core.lease_owner(lease).store(RETURNED, Ordering::Release),
+        }
+        crash_point!("lease.given-back");
+        consumers.returned.store(1, Ordering::SeqCst);
+        self.core.view.end.filled.wake();
+    }
+
+    /// The first ones are used up, the others go to the next one who asks.
+    pub(crate) fn give_back_after(self, used: usize) {
+        let Source::Ring { hand, start, end } = self.source else { return self.finish() };
+        let (mut at, mut left) = (start, end.bytes_since(start));
+        for _ in 0..used {
+            let Ok(record) = self.core.record(at, left) else { break };
+            (at, left) = (at.after(record.header.size(), 1), left - record.header.size());
+        }
+        if left == 0 {
+            return self.finish();
+        }
+        let long = self.core.long_ones(start, at);
+        self.core.view.hands[hand].start.store(at.0, Ordering::Release);
+        let core = self.core;
+        self.give_back();
+        core.free();
+        long.into_iter().for_each(|(index, at)| core.free_queued(index, at));
+    }
+
+    /// It is somebody else's from now on, so nothing happens when this goes.
+    pub(crate) fn forget(mut self) -> Source {
+        self.is_over = true;
+        self.source
+    }
+}
+
+impl Drop for Taken<'_> {
+    /// After an error or a panic of a user's `Deserialize`: it was taken, and does not come twice.
+    fn drop(&mut self) {
+        if !self.is_over && self.core.segment().is_original() {
+            self.core.use_up(self.source);
+        }
+    }
+}
+
+impl Core {
+    /// Appends the bytes of a message in the ring, or in an extent, to a vector.
+    #[inline]
+    pub(crate) fn append(&self, record: Record, to: &mut Vec<u8>) -> Result<()> {
+        if record.header.is_extent() {
+            let (index, len) = self.extent_of(record);
+            return self.read_extent(index, len, to);
+        }
+        if self.ring.append_to(to, record.at.bytes() + Header::SIZE, record.header.len() as usize) {
+            Ok(())
+        } else {
+            Err(Error::Damaged("a message is longer than the ring"))
+        }
+    }
+
+    #[inline]
+    fn use_up(&self, source: Source) {
+        match source {
+            Source::Ring { hand, start, end } => {
+                let long = self.long_ones(start, end);
+                crash_point!("get.copied");
+                self.clear_hand(hand);
+                crash_point!("get.cleared");
+                self.free();
+                for (index, at) in long {
+                    self.free_queued(index, at);
+                }
+            }
+            Source::Lease(lease) => self.end_lease(lease),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn clear_hand(&self, hand: usize) {
+        self.view.consumers.active.fetch_and(!(1 << hand), Ordering::AcqRel);
+    }
+
+    /// The extents of messages in the ring. Mostly there are none, and no allocation.
+    #[inline]
+    fn long_ones(&self, start: Place, end: Place) -> Vec<(u64, Place)> {
+        let mut long = Vec::new();
+        let (mut at, mut left) = (start, end.bytes_since(start));
+        while left != 0 {
+            let Ok(record) = self.record(at, left) else { break };
+            if record.header.is_extent() {
+                long.push((self.extent_of(record).0, at));
+            }
+            (at, left) = (at.after(record.header.size(), 1), left - record.header.size());
+        }
+        long
+    }
+}
