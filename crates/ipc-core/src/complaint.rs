@@ -16,6 +16,14 @@ pub(crate) fn note(text: impl Into<String>) -> String {
     TEXT.try_with(|slot| slot.borrow_mut().get_or_insert_with(|| text.clone()).clone()).unwrap_or(text)
 }
 
+/// An error of a crate of a mechanism, with its cause, as the text of a serializer's: it is noted, too. For those crates.
+pub fn explain(error: &dyn std::error::Error) -> String {
+    note(match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    })
+}
+
 /// What was noted since the last [`clear`].
 pub(crate) fn take() -> Option<String> {
     TEXT.try_with(RefCell::take).ok().flatten()

@@ -33,13 +33,17 @@ impl Roles {
     /// Both.
     pub const BOTH: Roles = Roles(3);
 
+    /// How many handles there are, in the table of a process.
+    const HANDLES: usize = Role::COUNT - 1;
+
     fn each(self) -> impl Iterator<Item = usize> {
-        (0..Role::COUNT).filter(move |role| self.0 & 1 << role != 0)
+        (0..Roles::HANDLES).filter(move |role| self.0 & 1 << role != 0)
     }
 }
 
 impl Role {
-    pub(crate) const COUNT: usize = 2;
+    /// How many numbers a process keeps: handles of each role, and of any.
+    pub(crate) const COUNT: usize = 3;
 
     /// Makes a handle.
     ///
@@ -53,9 +57,23 @@ impl Role {
                 participant::announce_role(segment.file().as_fd(), role).map_err(Error::io("lock shared memory"))?;
             }
         }
-        roles.each().for_each(|role| counts[role] += 1);
+        roles.each().chain([Roles::HANDLES]).for_each(|role| counts[role] += 1);
         drop(counts);
         Ok(Role { segment: segment.clone(), roles })
+    }
+
+    /// A handle for one of the ends that this is, or for the same.
+    ///
+    /// # Panics
+    /// It is not that end.
+    #[must_use]
+    pub fn part(&self, roles: Roles) -> Role {
+        assert!(roles.0 & !self.roles.0 == 0, "a handle becomes one for less only");
+        // As a handle exists, its roles are locked already.
+        let mut counts = self.segment.roles().lock().unwrap_or_else(PoisonError::into_inner);
+        roles.each().chain([Roles::HANDLES]).for_each(|role| counts[role] += 1);
+        drop(counts);
+        Role { segment: self.segment.clone(), roles }
     }
 
     /// The segment.
@@ -106,7 +124,7 @@ impl Role {
 
     fn arrived(roles: Roles, file: Handle) -> Result<Role, String> {
         let refused = |text: String| complaint::note(text);
-        if roles.0 == 0 || roles.0 >= 1 << Role::COUNT {
+        if roles.0 == 0 || roles.0 >= 1 << Roles::HANDLES {
             return Err(refused("a handle for no end that there is".into()));
         }
         let file = file.into_fd().map_err(|error| refused(error.to_string()))?;
@@ -140,6 +158,11 @@ impl Segment {
         role.each().map(|role| counts[role]).sum()
     }
 
+    /// How many handles with any end this process has.
+    pub fn own_handles(&self) -> usize {
+        self.roles().lock().unwrap_or_else(PoisonError::into_inner)[Roles::HANDLES]
+    }
+
     /// How many processes have the segment, this one included.
     ///
     /// # Errors
@@ -150,18 +173,15 @@ impl Segment {
 }
 
 impl Clone for Role {
-    /// As a handle exists, its roles are locked already.
     fn clone(&self) -> Role {
-        let mut counts = self.segment.roles().lock().unwrap_or_else(PoisonError::into_inner);
-        self.roles.each().for_each(|role| counts[role] += 1);
-        drop(counts);
-        Role { segment: self.segment.clone(), roles: self.roles }
+        self.part(self.roles)
     }
 }
 
 impl Drop for Role {
     fn drop(&mut self) {
         let mut counts = self.segment.roles().lock().unwrap_or_else(PoisonError::into_inner);
+        counts[Roles::HANDLES] -= 1;
         for role in self.roles.each() {
             counts[role] -= 1;
             // A forked copy shares the open file, so it would take the role from the original.

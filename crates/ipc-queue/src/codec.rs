@@ -1,6 +1,6 @@
 //! Values to bytes and back, in buffers that exist already.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::marker::PhantomData;
 
 use ipc_core::{Decode, Encode, without_handles};
@@ -9,23 +9,29 @@ use ipc_sync::mechanism::contents_of;
 use crate::{Error, Result};
 
 thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What is not kept from one call to the next.
 const MOST: usize = 1 << 20;
 
-/// Runs `f` with an empty buffer of this thread. A value's own code may do the same inside: it gets another one.
-#[inline]
-pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    // Not there any more where the thread is ending.
-    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
-    scratch.clear();
-    let result = f(&mut scratch);
-    if scratch.capacity() <= MOST {
-        let _ = SCRATCH.try_with(|kept| kept.set(scratch));
+/// Runs `f` with an empty buffer: this thread's, or, for a value's own code that does the same inside, and where the thread is ending, a new
+/// one. The buffer stays where it is, and so does what `f` makes:
+/// to hand them around takes longer than what is done with them.
+#[inline(always)]
+pub(crate) fn with_scratch(mut f: impl FnMut(&mut Vec<u8>)) {
+    let done = SCRATCH.try_with(|scratch| {
+        let Ok(mut scratch) = scratch.try_borrow_mut() else { return false };
+        scratch.clear();
+        f(&mut scratch);
+        if scratch.capacity() > MOST {
+            *scratch = Vec::new();
+        }
+        true
+    });
+    if !matches!(done, Ok(true)) {
+        f(&mut Vec::new());
     }
-    result
 }
 
 /// A codec for a type, and the marker that a handle has of both.
@@ -43,13 +49,19 @@ pub(crate) fn decode<T, C: Decode<T>>(bytes: &[u8]) -> Result<T> {
 
 /// Runs `f` with the bytes of a value.
 #[inline]
-pub(crate) fn encoded<T, C: Encode<T>, R>(value: &T, f: impl FnOnce(&[u8]) -> Result<R>) -> Result<R> {
+pub(crate) fn encoded<T, C: Encode<T>, R>(value: &T, mut f: impl FnMut(&[u8]) -> Result<R>) -> Result<R> {
     match C::as_bytes(value) {
         Some(bytes) => f(bytes),
-        None => with_scratch(|scratch| {
-            encode::<T, C>(value, scratch)?;
-            f(scratch)
-        }),
+        None => {
+            let mut result = Err(Error::WouldBlock);
+            with_scratch(|scratch| {
+                result = match encode::<T, C>(value, scratch) {
+                    Ok(()) => f(scratch),
+                    Err(error) => Err(error),
+                }
+            });
+            result
+        }
     }
 }
 

@@ -9,13 +9,15 @@ use ipc_sync::mechanism::{Lock, Locked, Slices, WaitWord};
 use crate::layout::{DEAD, EXTENTS, LEASE_WORDS, LeaseField, PENDING, QueueState, RETURNED};
 use crate::place::Place;
 use crate::settings::Settings;
-use crate::{Error, Result};
+use crate::{Error, Result, sys};
 
 /// How long to look again and again before going to sleep: about what it takes to be woken.
 const SPIN: Duration = Duration::from_micros(20);
 /// Pauses between two looks. Whoever looks all the time takes the line away from the one who works on it; and what has come meanwhile is
 /// taken in one go.
 const PAUSES: u32 = 50;
+/// How long to sleep if the other end may not notice.
+const UNANNOUNCED: Duration = Duration::from_millis(1);
 /// How long a call that is not to wait does wait for a lock: its owner needs it for less than a microsecond, unless it is stopped.
 const LOCK_PATIENCE: Duration = Duration::from_millis(1);
 
@@ -23,6 +25,8 @@ pub(crate) struct Core {
     pub(crate) view: View<QueueState>,
     pub(crate) ring: Ring,
     pub(crate) settings: Settings,
+    /// For one producer and one consumer.
+    pub(crate) is_single: bool,
     /// Departures that have been looked into: somebody else was left.
     seen_departures: AtomicU32,
     /// When somebody last looked whether anybody is left, without waiting.
@@ -78,13 +82,19 @@ impl Core {
             return Err(refused("the size of the memory does not fit the queue's settings"));
         }
         let ring = view.segment().ring(settings.ring_offset(), settings.ring as usize)?;
-        Ok(Core { view, ring, settings, seen_departures: AtomicU32::new(0), last_look: AtomicU64::new(0) })
+        Ok(Core { view, ring, settings, is_single, seen_departures: AtomicU32::new(0), last_look: AtomicU64::new(0) })
     }
 
     /// The same queue once more.
     pub(crate) fn again(&self) -> Core {
-        let (seen_departures, last_look) = (AtomicU32::new(0), AtomicU64::new(0));
-        Core { view: self.view.clone(), ring: self.ring.clone(), settings: self.settings, seen_departures, last_look }
+        Core {
+            view: self.view.clone(),
+            ring: self.ring.clone(),
+            settings: self.settings,
+            is_single: self.is_single,
+            seen_departures: AtomicU32::new(0),
+            last_look: AtomicU64::new(0),
+        }
     }
 
     #[inline]
@@ -257,12 +267,14 @@ impl Core {
         Ok(self.segment().has_role(role)?)
     }
 
-    /// Whether somebody is left who could end a wait of this handle: not if it is alone in the world and has both ends itself. Threads may
-    /// have it by reference, though, as long as the queue has never left the process.
-    pub(crate) fn could_be_ended(&self, role: Roles) -> Result<bool> {
+    /// Whether somebody is left who could end a wait: not if this process's only handle, which has both ends, is the last one in the world,
+    /// and nothing can come back from a lease. As long as the queue has never left the process, threads may have the handle by
+    /// reference.
+    pub(crate) fn could_be_ended(&self) -> Result<bool> {
         let segment = self.segment();
-        let is_mine_alone = segment.own_roles(role) == 1 && segment.own_roles(Roles::BOTH) == 2;
-        Ok(!(is_mine_alone && segment.was_shared() && !segment.has_others()?))
+        let is_mine_alone = segment.own_handles() == 1 && segment.own_roles(Roles::BOTH) == 2;
+        let is_alone = is_mine_alone && segment.was_shared() && !segment.has_others()?;
+        Ok(!is_alone || self.lease_owners().iter().any(|owner| (1..DEAD).contains(&owner.load(Ordering::Acquire))))
     }
 
     /// As [`is_anybody_left`](Core::is_anybody_left), looking only if somebody has left since the last time.
@@ -336,12 +348,15 @@ impl Core {
         let mut slices = Slices::new(deadline);
         loop {
             let ticket = word.prepare();
+            // The others look for who sleeps after a plain store: `spsc.rs`.
+            let is_announced = !self.is_single || sys::barrier();
             if ready()? {
                 return Ok(());
             }
             if departures() == known {
                 waits.map(|waits| waits.fetch_add(1, Ordering::Relaxed));
-                word.sleep(ticket, slices.limit().ok_or(Error::Timeout)?);
+                let limit = slices.limit().ok_or(Error::Timeout)?;
+                word.sleep(ticket, if is_announced { limit } else { limit.min(UNANNOUNCED) });
             }
             let now = departures();
             if slices.is_due() || now != known {

@@ -48,10 +48,15 @@ impl<'a> Extent<'a> {
         self.core.extent_words().0[self.index].store(QUEUED | at.open().0 >> 1, Ordering::Release);
     }
 
+    /// Its message is going to be in the queue.
+    pub(crate) fn hand_on(&self) {
+        self.is_handed_on.set(true);
+    }
+
     /// It is the lease's now.
     pub(crate) fn lease(self, lease: usize) {
         self.core.extent_words().0[self.index].store(LEASED | lease as u64, Ordering::Release);
-        self.is_handed_on.set(true);
+        self.hand_on();
     }
 }
 
@@ -74,7 +79,7 @@ impl Core {
         let extent = self.write_extent(bytes, deadline)?;
         let put = self.put_message(&Message::Extent(&extent), deadline);
         if put.is_ok() {
-            extent.is_handed_on.set(true);
+            extent.hand_on();
         }
         put
     }
@@ -151,7 +156,7 @@ impl Core {
                 },
                 || {
                     self.look_for_the_dead()?;
-                    let left = self.is_anybody_left(Roles::CONSUMER)? && self.could_be_ended(Roles::CONSUMER)?;
+                    let left = self.is_anybody_left(Roles::CONSUMER)? && self.could_be_ended()?;
                     if left { Ok(()) } else { Err(Error::Disconnected) }
                 },
             )?;

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipc_core::{Deadline, Decode, Encode, Role, Roles, Segment};
+use ipc_core::{Deadline, Decode, Encode, Role, Roles, Segment, explain};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::codec::{Of, contents, decode, encode, encoded, with_scratch};
 use crate::core::Core;
+use crate::in_place::Peek;
 use crate::layout::Header;
 use crate::settings::Settings;
-use crate::take::{Taken, Want};
+use crate::take::{Source, Taken, Want};
 use crate::{DeadLetter, Error, Lease, PutError, PutManyError, Result};
 
 pub(crate) struct End<T, C> {
@@ -45,9 +46,8 @@ impl<T, C> End<T, C> {
     }
 
     /// Another handle for the same queue.
-    pub(crate) fn as_role(&self, roles: Roles) -> Result<End<T, C>> {
-        let role = Role::new(self.core.segment(), roles)?;
-        Ok(End { core: Arc::clone(&self.core), role: Some(role), of: Of::default() })
+    pub(crate) fn as_role(&self, roles: Roles) -> End<T, C> {
+        End { core: Arc::clone(&self.core), role: Some(self.role().part(roles)), of: Of::default() }
     }
 
     pub(crate) fn received(role: Role, is_single: bool) -> Result<End<T, C>> {
@@ -89,7 +89,7 @@ impl<T, C> Serialize for End<T, C> {
 
 impl<'de, T, C> Deserialize<'de> for End<T, C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<End<T, C>, D::Error> {
-        End::received(Role::deserialize(deserializer)?, false).map_err(de::Error::custom)
+        End::received(Role::deserialize(deserializer)?, false).map_err(|error| de::Error::custom(explain(&error)))
     }
 }
 
@@ -127,34 +127,44 @@ impl<T, C: Encode<T>> End<T, C> {
             let put = self.core.put_batch(bytes, deadline)?;
             return if put == 0 { self.put_first(values, deadline) } else { Ok(put) };
         }
-        with_scratch(|scratch| {
-            // Each with its length before it, as many as fit into a part of the ring.
-            let mut error = None;
-            for value in values {
-                let start = scratch.len();
-                scratch.extend_from_slice(&[0; 8]);
-                if let Err(failed) = encode::<T, C>(value.borrow(), scratch) {
-                    error = Some(failed);
-                    scratch.truncate(start);
-                    break;
-                }
-                let len = scratch.len() - start - 8;
-                if len as u64 > max {
-                    scratch.truncate(start);
-                    break;
-                }
-                scratch[start..start + 8].copy_from_slice(&(len as u64).to_ne_bytes());
-                if scratch.len() as u64 >= max {
-                    break;
-                }
+        let mut result = Ok(0);
+        with_scratch(|scratch| result = self.put_some_encoded(values, max, scratch, deadline));
+        result
+    }
+
+    fn put_some_encoded<B: std::borrow::Borrow<T>>(
+        &self,
+        values: &[B],
+        max: u64,
+        scratch: &mut Vec<u8>,
+        deadline: Deadline,
+    ) -> Result<usize> {
+        // Each with its length before it, as many as fit into a part of the ring.
+        let mut error = None;
+        for value in values {
+            let start = scratch.len();
+            scratch.extend_from_slice(&[0; 8]);
+            if let Err(failed) = encode::<T, C>(value.borrow(), scratch) {
+                error = Some(failed);
+                scratch.truncate(start);
+                break;
             }
-            let put = self.core.put_batch(Framed(scratch), deadline)?;
-            match error {
-                _ if put > 0 => Ok(put),
-                Some(error) => Err(error),
-                None => self.put_first(values, deadline),
+            let len = scratch.len() - start - 8;
+            if len as u64 > max {
+                scratch.truncate(start);
+                break;
             }
-        })
+            scratch[start..start + 8].copy_from_slice(&(len as u64).to_ne_bytes());
+            if scratch.len() as u64 >= max {
+                break;
+            }
+        }
+        let put = self.core.put_batch(Framed(scratch), deadline)?;
+        match error {
+            _ if put > 0 => Ok(put),
+            Some(error) => Err(error),
+            None => self.put_first(values, deadline),
+        }
     }
 
     /// The first one, which is long.
@@ -184,8 +194,16 @@ impl<'a> Iterator for Framed<'a> {
 impl<T, C: Decode<T>> End<T, C> {
     #[inline]
     pub(crate) fn get(&self, deadline: Deadline) -> Result<T> {
-        let (taken, _) = self.core.take(Want::ONE, deadline)?;
-        let value = decode_one::<T, C>(&taken)?;
+        let mut taken = Taken::nothing(&self.core);
+        self.core.take(&mut taken, Want::ONE, deadline)?;
+        let mut value = Err(Error::WouldBlock);
+        with_scratch(|scratch| {
+            value = match taken.one(scratch) {
+                Ok(()) => decode::<T, C>(scratch),
+                Err(error) => Err(error),
+            }
+        });
+        let value = value?;
         taken.finish();
         Ok(value)
     }
@@ -194,13 +212,15 @@ impl<T, C: Decode<T>> End<T, C> {
         if most == 0 {
             return Ok(Vec::new());
         }
-        let (taken, _) = self.core.take(Want { most: most as u64, keep: false }, deadline)?;
+        let mut taken = Taken::nothing(&self.core);
+        self.core.take(&mut taken, Want { most: most as u64, keep: false }, deadline)?;
         let mut values = Vec::with_capacity(taken.count().min(1 << 16));
-        let decoded = with_scratch(|scratch| {
-            taken.each(scratch, |bytes| {
+        let mut decoded = Ok(());
+        with_scratch(|scratch| {
+            decoded = taken.each(scratch, |bytes| {
                 values.push(decode::<T, C>(bytes)?);
                 Ok(())
-            })
+            });
         });
         match decoded {
             Ok(()) => taken.finish(),
@@ -215,30 +235,25 @@ impl<T, C: Decode<T>> End<T, C> {
 
     pub(crate) fn lease(&self, deadline: Deadline) -> Result<Lease<T>> {
         let core = &self.core;
-        let (taken, lease) = core.take(Want { most: 1, keep: true }, deadline)?;
-        let lease = lease.ok_or(Error::Damaged("a lease came to nothing"))?;
-        let deliveries = taken.deliveries();
+        let mut taken = Taken::nothing(core);
+        core.take(&mut taken, Want { most: 1, keep: true }, deadline)?;
+        let (lease, deliveries) = (taken.lease, taken.deliveries());
+        let mut value = Err(Error::WouldBlock);
         with_scratch(|scratch| {
-            let mut value = None;
-            let decoded = taken.each(scratch, |bytes| {
-                value = Some(decode::<T, C>(bytes)?);
-                Ok(())
-            });
-            match (decoded, value) {
-                (Ok(()), Some(value)) => {
-                    // Of a message in a lease already, the scratch is of no use any more.
-                    core.keep(taken, lease, scratch, core.me(), deadline)?;
-                    Ok(Lease::new(value, Arc::clone(core), lease, deliveries))
+            value = match taken.one(scratch) {
+                Ok(()) => decode::<T, C>(scratch),
+                Err(error) => Err(error),
+            };
+            if value.is_err() {
+                if let Source::Ring { .. } = taken.source {
+                    core.drop_lease(lease);
                 }
-                (decoded, _) => {
-                    if matches!(taken.source, crate::take::Source::Ring { .. }) {
-                        core.drop_lease(lease);
-                    }
-                    decoded?;
-                    Err(Error::Damaged("a message was not there"))
-                }
+            } else if let Err(error) = core.keep(&mut taken, scratch, core.me(), deadline) {
+                value = Err(error);
             }
-        })
+        });
+        let value = value?;
+        Ok(Lease::new(value, Arc::clone(core), lease, deliveries))
     }
 
     pub(crate) fn take_dead_letters(&self) -> Result<Vec<DeadLetter<T>>> {
@@ -251,24 +266,19 @@ impl<T, C: Decode<T>> End<T, C> {
     }
 }
 
-#[inline]
-fn decode_one<T, C: Decode<T>>(taken: &Taken<'_>) -> Result<T> {
-    with_scratch(|scratch| {
-        let mut value = None;
-        taken.each(scratch, |bytes| {
-            value = Some(decode::<T, C>(bytes)?);
-            Ok(())
-        })?;
-        value.ok_or(Error::Damaged("a message was not there"))
-    })
-}
-
 impl<T, C> End<T, C> {
     pub(crate) fn get_bytes_into(&self, to: &mut Vec<u8>, deadline: Deadline) -> Result<()> {
-        let (taken, _) = self.core.take(Want::ONE, deadline)?;
-        taken.each(to, |_| Ok(()))?;
+        let mut taken = Taken::nothing(&self.core);
+        self.core.take(&mut taken, Want::ONE, deadline)?;
+        taken.one(to)?;
         taken.finish();
         Ok(())
+    }
+
+    pub(crate) fn peek(&self, deadline: Deadline) -> Result<Peek<'_>> {
+        let mut taken = Taken::nothing(&self.core);
+        self.core.take(&mut taken, Want::ONE, deadline)?;
+        Ok(Peek::new(&self.core, taken))
     }
 
     pub(crate) fn stats(&self) -> Result<Stats> {
@@ -291,7 +301,7 @@ impl<T, C> End<T, C> {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        !self.core.may_have_room(Header::size_of(1))
+        !self.core.has_room(Header::size_of(1))
     }
 
     pub(crate) fn capacity(&self) -> Option<usize> {

@@ -52,7 +52,8 @@ impl<'a> Reservation<'a> {
         if len as u64 > max {
             return Err(Error::TooLarge { len: len as u64, max });
         }
-        let room = core.room(Header::size_of(len as u64), deadline)?;
+        let mut room = Room::none();
+        core.room(&mut room, Header::size_of(len as u64), deadline)?;
         core.view.local().mark(PLACE);
         Ok(Reservation { core, room: Some(room), len, written: 0, not_send: PhantomData })
     }
@@ -107,7 +108,7 @@ impl<'a> Reservation<'a> {
         ipc_core::crash_point!("put.filled");
         self.core.view.local().unmark(PLACE);
         let end = room.tail.after(header.size(), 1);
-        self.core.publish(room, end)
+        self.core.publish(&room, end)
     }
 }
 
@@ -145,18 +146,18 @@ impl fmt::Debug for Reservation<'_> {
 #[must_use = "a message that is not released goes back to the queue"]
 pub struct Peek<'a> {
     core: &'a Core,
-    taken: Option<Taken<'a>>,
+    taken: Taken<'a>,
 }
 
 impl<'a> Peek<'a> {
     pub(crate) fn new(core: &'a Core, taken: Taken<'a>) -> Peek<'a> {
-        Peek { core, taken: Some(taken) }
+        Peek { core, taken }
     }
 
     /// Where it lies, and how long it is.
     fn place(&self) -> Result<(Place, u64)> {
-        match self.taken.as_ref().map(|taken| taken.source) {
-            Some(Source::Ring { start, end, .. }) => {
+        match self.taken.source {
+            Source::Ring { start, end, .. } => {
                 let record = self.core.record(start, end.bytes_since(start))?;
                 if record.header.is_extent() {
                     let (index, len) = self.core.extent_of(record);
@@ -164,12 +165,12 @@ impl<'a> Peek<'a> {
                 }
                 Ok((Place::Ring(start.bytes() + Header::SIZE), record.header.len()))
             }
-            Some(Source::Lease(lease)) => {
+            Source::Lease(lease) => {
                 let len = self.core.lease_field(lease, LeaseField::Len).load(Ordering::Relaxed);
                 let extent = self.core.lease_field(lease, LeaseField::Extent).load(Ordering::Relaxed);
                 Ok((if extent == 0 { Place::Lease(lease) } else { Place::Extent(extent - 1) }, len))
             }
-            None => Err(Error::Damaged("nothing was taken")),
+            Source::Nowhere => Err(Error::Damaged("nothing was taken")),
         }
     }
 
@@ -226,14 +227,14 @@ impl<'a> Peek<'a> {
 
     /// How often the message has been delivered, with this time.
     pub fn deliveries(&self) -> u32 {
-        self.taken.as_ref().map_or(0, |taken| taken.deliveries().try_into().unwrap_or(u32::MAX))
+        self.taken.deliveries().try_into().unwrap_or(u32::MAX)
     }
 
     /// The message is done with.
     pub fn release(mut self) {
-        if let Some(taken) = self.taken.take() {
-            // A forked copy has nothing to release.
-            self.core.segment().is_original().then(|| taken.finish());
+        // A forked copy has nothing to release.
+        if self.core.segment().is_original() {
+            self.taken.finish();
         }
     }
 }
@@ -250,8 +251,8 @@ enum Place {
 
 impl Drop for Peek<'_> {
     fn drop(&mut self) {
-        if let Some(taken) = self.taken.take() {
-            self.core.segment().is_original().then(|| taken.give_back());
+        if self.core.segment().is_original() {
+            self.taken.give_back();
         }
     }
 }

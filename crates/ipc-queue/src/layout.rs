@@ -101,7 +101,8 @@ pub(crate) struct ConsumerState {
     pub(crate) lease_hint: AtomicU64,
     /// How often a message went from one hand to another.
     pub(crate) moves: AtomicU64,
-    reserved: [u64; 1],
+    /// When somebody last looked for the dead, of those who did not wait.
+    pub(crate) looked_at: AtomicU64,
 }
 
 /// What consumers write and producers read.

@@ -19,7 +19,7 @@ use ipc_core::{CodecError, Deadline, crash_point};
 use crate::core::Core;
 use crate::extent::Extent;
 use crate::layout::{DEAD, INLINE, LeaseField, PENDING, RETURNED};
-use crate::take::{Source, Taken};
+use crate::take::{NO_LEASE, Source, Taken};
 use crate::{Error, Result};
 
 impl Core {
@@ -31,7 +31,14 @@ impl Core {
         let is_free = |owner: &AtomicU64| owner.load(Ordering::Acquire) == 0;
         let behind = owners[from..].iter().position(is_free).map(|index| from + index);
         let lease = behind.or_else(|| owners[..from].iter().position(is_free));
-        let lease = lease.ok_or(Error::LeaseLimit { max: self.settings.leases })?;
+        let lease = match lease {
+            Some(lease) => lease,
+            None => {
+                self.recover()?; // what the dead were filling is free again; what they had goes to others first
+                let free = owners.iter().position(is_free);
+                free.ok_or(Error::LeaseLimit { max: self.settings.leases })?
+            }
+        };
         self.lease_field(lease, LeaseField::Extent).store(0, Ordering::Relaxed);
         owners[lease].store(PENDING | self.me(), Ordering::Release);
         // The same one again, if it is free by then: its bytes are in the cache.
@@ -39,15 +46,21 @@ impl Core {
         Ok(lease)
     }
 
+    /// The same if one is wanted.
+    pub(crate) fn reserve_lease_if(&self, wanted: bool) -> Result<usize> {
+        if wanted { self.reserve_lease() } else { Ok(NO_LEASE) }
+    }
+
+    /// It was not needed.
+    pub(crate) fn unreserve_lease(&self, lease: usize) {
+        if lease != NO_LEASE {
+            self.lease_owner(lease).store(0, Ordering::Release);
+        }
+    }
+
     /// Keeps a message that was taken, whose bytes these are, in its lease. `owner` is whose it is then.
-    pub(crate) fn keep(
-        &self,
-        taken: Taken<'_>,
-        lease: usize,
-        bytes: &[u8],
-        owner: u64,
-        deadline: Deadline,
-    ) -> Result<()> {
+    pub(crate) fn keep(&self, taken: &mut Taken<'_>, bytes: &[u8], owner: u64, deadline: Deadline) -> Result<()> {
+        let lease = taken.lease;
         let Source::Ring { hand, start, end } = taken.source else {
             taken.forget(); // it is there already
             if owner != self.me() {
@@ -98,12 +111,12 @@ impl Core {
 
     /// A message that was delivered too often becomes a dead letter.
     #[cold]
-    pub(crate) fn bury(&self, taken: Taken<'_>, lease: usize) -> Result<()> {
+    pub(crate) fn bury(&self, mut taken: Taken<'_>) -> Result<()> {
         let mut bytes = Vec::new();
-        taken.each(&mut bytes, |_| Ok(()))?;
+        taken.one(&mut bytes)?;
         // Counted first: of two that come at the same time neither may find room for one more. A kill is repaired by counting.
         self.view.consumers.dead.fetch_add(1, Ordering::SeqCst);
-        self.keep(taken, lease, &bytes, DEAD, Deadline::NOW)
+        self.keep(&mut taken, &bytes, DEAD, Deadline::NOW)
     }
 
     /// A lease that has come back too often. Under the lock.
@@ -186,7 +199,9 @@ impl Core {
 
     /// A lease of this process goes to whoever asks next.
     pub(crate) fn give_back_lease(&self, lease: usize) {
-        Taken::of(self, Source::Lease(lease)).give_back();
+        let mut taken = Taken::nothing(self);
+        taken.source = Source::Lease(lease);
+        taken.give_back();
     }
 }
 

@@ -58,7 +58,7 @@
 //! At most 4,194,304 items, 64 messages that are just being taken, and 4,096 long ones. Values with handles in them cannot be put
 //! (send those over a connection, of `ipc-pipe`). All processes must be in one pid namespace, and run programs for the same C library.
 //! Whoever may write the memory is trusted not to attack the words of its locks.
-#![deny(unsafe_code)] // allowed again in raw.rs
+#![deny(unsafe_code)] // allowed again in raw.rs and sys.rs
 
 mod codec;
 mod core;
@@ -76,6 +76,8 @@ mod raw;
 mod readiness;
 mod recover;
 mod settings;
+mod spsc;
+mod sys;
 mod take;
 
 pub use ipc_core::{
@@ -91,4 +93,5 @@ pub use crate::{
     queue::{Consumer, Iter, Producer, Queue},
     readiness::Readiness,
     settings::Settings,
+    spsc::{SpscConsumer, SpscProducer, spsc},
 };

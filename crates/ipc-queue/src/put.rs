@@ -33,6 +33,9 @@ impl Message<'_> {
 }
 
 /// The producers' lock is taken, and there is room from the tail on.
+///
+/// Filled in where it is used, and never moved: what is stored word by word and moved in larger pieces right afterwards has the processor
+/// wait, which took longer than the lock.
 pub(crate) struct Room {
     pub(crate) locked: Locked,
     pub(crate) tail: Place,
@@ -40,6 +43,14 @@ pub(crate) struct Room {
     bytes: u64,
     /// How many more messages there may be.
     items: u64,
+}
+
+impl Room {
+    /// To be filled in.
+    #[inline(always)]
+    pub(crate) fn none() -> Room {
+        Room { locked: Locked::NONE, tail: Place::START, bytes: 0, items: 0 }
+    }
 }
 
 impl Core {
@@ -54,10 +65,11 @@ impl Core {
 
     #[inline]
     pub(crate) fn put_message(&self, message: &Message<'_>, deadline: Deadline) -> Result<()> {
-        let room = self.room(message.size(), deadline)?;
+        let mut room = Room::none();
+        self.room(&mut room, message.size(), deadline)?;
         let end = self.write(room.tail, message);
         crash_point!("put.filled");
-        self.publish(room, end)
+        self.publish(&room, end)
     }
 
     /// Puts as many of these as there is room for, at least one; all of them must go through the ring. Returns how many.
@@ -67,14 +79,15 @@ impl Core {
         deadline: Deadline,
     ) -> Result<usize> {
         let Some(first) = messages.clone().next() else { return Ok(0) };
-        let mut room = self.room(Header::size_of(first.len() as u64), deadline)?;
+        let mut room = Room::none();
+        self.room(&mut room, Header::size_of(first.len() as u64), deadline)?;
         let (mut end, mut put) = (room.tail, 0);
         let mut seen_again = false;
         for bytes in messages {
             let size = Header::size_of(bytes.len() as u64);
             if (room.bytes < size || room.items == 0) && !seen_again {
                 seen_again = true;
-                (room.bytes, room.items) = self.measure(end)?;
+                self.measure(&mut room, end)?;
             }
             if room.bytes < size || room.items == 0 {
                 break;
@@ -83,7 +96,7 @@ impl Core {
             (room.bytes, room.items, put) = (room.bytes - size, room.items - 1, put + 1);
         }
         crash_point!("put.filled");
-        self.publish(room, end)?;
+        self.publish(&room, end)?;
         Ok(put)
     }
 
@@ -111,7 +124,7 @@ impl Core {
 
     /// Moves the tail, which makes everything before it part of the queue; unless the queue was closed meanwhile.
     #[inline(always)]
-    pub(crate) fn publish(&self, room: Room, end: Place) -> Result<()> {
+    pub(crate) fn publish(&self, room: &Room, end: Place) -> Result<()> {
         let producers = &self.view.producers;
         // Release: publishes the messages; pairs with the Acquire in `take`. SeqCst: before the look for who sleeps.
         let moved =
@@ -133,74 +146,69 @@ impl Core {
     }
 
     /// Takes the producers' lock, once there are so many bytes of room, and room for a message.
-    #[inline]
-    pub(crate) fn room(&self, size: u64, deadline: Deadline) -> Result<Room> {
+    #[inline(always)]
+    pub(crate) fn room(&self, room: &mut Room, size: u64, deadline: Deadline) -> Result<()> {
         if !self.is_anybody_left_since(Roles::CONSUMER)? {
             return Err(Error::Disconnected);
         }
-        match self.try_room(size, 0, deadline)? {
-            Some(room) => Ok(room),
-            None => self.wait_for_room(size, deadline),
-        }
+        if self.try_room(room, size, 0, deadline)? { Ok(()) } else { self.wait_for_room(room, size, deadline) }
     }
 
-    /// The same if there is room now. `token` is that of one who waits for much room.
+    /// Takes the lock if there is room now. `token` is that of one who waits for much room.
     #[inline(always)]
-    fn try_room(&self, size: u64, token: u64, deadline: Deadline) -> Result<Option<Room>> {
+    fn try_room(&self, room: &mut Room, size: u64, token: u64, deadline: Deadline) -> Result<bool> {
         let producers = &self.view.producers;
-        let locked = self.lock(&producers.lock, deadline)?;
-        if locked.died().is_some() {
+        room.locked = self.lock(&producers.lock, deadline)?;
+        if room.locked.died().is_some() {
             self.repair_producers();
         }
-        let found = self.look_for_room(size, token);
-        match found {
-            Ok(Some((tail, bytes, items))) => Ok(Some(Room { locked, tail, bytes, items })),
-            other => {
-                self.unlock(&producers.lock, locked);
-                other.map(|_| None)
-            }
+        let found = self.look_for_room(room, size, token);
+        if !matches!(found, Ok(true)) {
+            self.unlock(&producers.lock, room.locked);
         }
+        found
     }
 
     /// Under the lock: the tail, and how much room there is behind it.
     #[inline(always)]
-    fn look_for_room(&self, size: u64, token: u64) -> Result<Option<(Place, u64, u64)>> {
+    fn look_for_room(&self, room: &mut Room, size: u64, token: u64) -> Result<bool> {
         let producers = &self.view.producers;
         let tail = Place(self.view.end.tail.load(Ordering::Relaxed));
         if tail.is_closed() {
             return Err(Error::Closed);
         }
         if producers.wanted_until.load(Ordering::Relaxed) != 0 && self.is_wanted_by_another(token) {
-            return Ok(None);
+            return Ok(false);
         }
+        room.tail = tail;
         let head = Place(producers.seen_head.load(Ordering::Relaxed));
-        let used = tail.bytes_since(head);
-        let items = self
-            .settings
-            .items
-            .saturating_sub(tail.items_since(head) + self.view.consumers.dead.load(Ordering::Relaxed));
-        if used <= self.settings.ring && self.settings.ring - used >= size && items > 0 {
-            return Ok(Some((tail, self.settings.ring - used, items)));
+        let (used, dead) = (tail.bytes_since(head), self.view.consumers.dead.load(Ordering::Relaxed));
+        room.items = self.settings.items.saturating_sub(tail.items_since(head).saturating_add(dead));
+        room.bytes = self.settings.ring.saturating_sub(used);
+        if room.bytes >= size && room.items > 0 {
+            return Ok(true);
         }
-        let (bytes, items) = self.measure(tail)?;
-        if bytes >= size && items > 0 {
-            return Ok(Some((tail, bytes, items)));
+        self.measure(room, tail)?;
+        if room.bytes >= size && room.items > 0 {
+            return Ok(true);
         }
         if token != 0 {
             producers.wanted_by.store(token, Ordering::Relaxed);
             producers.wanted_until.store(now() + WANTED_FOR.as_nanos() as u64, Ordering::Relaxed);
         }
-        Ok(None)
+        Ok(false)
     }
 
     /// Under the lock: how much room there is behind a place, after a look at the head.
-    fn measure(&self, tail: Place) -> Result<(u64, u64)> {
+    fn measure(&self, room: &mut Room, tail: Place) -> Result<()> {
         // Acquire: who has freed the room has read what was there.
         let head = self.head();
         self.view.producers.seen_head.store(head.0, Ordering::Relaxed);
         let used = self.distance(head, tail)?;
         let dead = self.view.consumers.dead.load(Ordering::Relaxed);
-        Ok((self.settings.ring - used, self.settings.items.saturating_sub(tail.items_since(head).saturating_add(dead))))
+        room.bytes = self.settings.ring - used;
+        room.items = self.settings.items.saturating_sub(tail.items_since(head).saturating_add(dead));
+        Ok(())
     }
 
     /// Whether somebody else waits for much room, so that small messages would keep it from ever coming about.
@@ -218,13 +226,12 @@ impl Core {
     }
 
     #[cold]
-    fn wait_for_room(&self, size: u64, deadline: Deadline) -> Result<Room> {
+    fn wait_for_room(&self, room: &mut Room, size: u64, deadline: Deadline) -> Result<()> {
         if deadline.is_now() {
             return Err(self.why_no_room());
         }
         // Only who needs much is passed by others for ever.
         let token = if size > self.settings.max_record() / 16 { token() } else { 0 };
-        let mut room = None;
         let counts = &self.view.counts;
         let waited = self.wait(
             &self.view.head.freed,
@@ -234,28 +241,30 @@ impl Core {
                 if token == 0 && !self.may_have_room(size) {
                     return Ok(false);
                 }
-                room = self.try_room(size, token, deadline)?;
-                Ok(room.is_some())
+                self.try_room(room, size, token, deadline)
             },
             || {
                 self.check_consumers()?;
-                if self.could_be_ended(Roles::CONSUMER)? { Ok(()) } else { Err(Error::Disconnected) }
+                if self.could_be_ended()? { Ok(()) } else { Err(Error::Disconnected) }
             },
         );
         if waited.is_err() && token != 0 {
             self.want_no_more(token);
         }
-        waited?;
-        room.ok_or(Error::Damaged("room came and went"))
+        waited
     }
 
-    /// A look without the lock.
-    pub(crate) fn may_have_room(&self, size: u64) -> bool {
+    /// A look without the lock, whether it is worth taking.
+    fn may_have_room(&self, size: u64) -> bool {
+        self.tail().is_closed() || self.has_room(size)
+    }
+
+    /// Whether there is so much room, just now.
+    pub(crate) fn has_room(&self, size: u64) -> bool {
         let (head, tail) = (Place(self.view.head.head.load(Ordering::SeqCst)), self.tail());
         let dead = self.view.consumers.dead.load(Ordering::Relaxed);
         let items = tail.items_since(head).saturating_add(dead);
-        tail.is_closed()
-            || (tail.bytes_since(head).saturating_add(size) <= self.settings.ring && items < self.settings.items)
+        tail.bytes_since(head).saturating_add(size) <= self.settings.ring && items < self.settings.items
     }
 
     /// For one who waits for room: the dead give it back; and is anybody left who could make some?

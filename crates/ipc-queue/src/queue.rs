@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::handle::{End, Stats};
 use crate::in_place::{Peek, Reservation};
 use crate::readiness::Readiness;
-use crate::take::Want;
 use crate::{DeadLetter, Lease, PutError, PutManyError, Result, Settings};
 
 /// A queue between processes: first in, first out, for any number of producers and consumers.
@@ -42,7 +41,7 @@ use crate::{DeadLetter, Lease, PutError, PutManyError, Result, Settings};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let queue = Queue::new()?;
-/// let (producer, consumer) = (queue.producer()?, queue.consumer()?);
+/// let (producer, consumer) = (queue.producer(), queue.consumer());
 /// drop(queue);
 /// let child = Process::spawn(
 ///     |producer: Producer<String>| {
@@ -57,6 +56,9 @@ use crate::{DeadLetter, Lease, PutError, PutManyError, Result, Settings};
 /// child.join()?;
 /// # Ok(()) }
 /// ```
+///
+/// A process that waits with a bare `Queue`, its only handle, which it once shared, gets `Disconnected` when no other process has the queue any
+/// more and nothing is under a lease: nobody could end the wait. So give threads handles of their own.
 ///
 /// There is no thread behind it: when [`put`](Queue::put) returns the message can be taken, so there is nothing to be joined or flushed
 /// before the process ends (Python's `join_thread`, `cancel_join_thread`).
@@ -143,19 +145,13 @@ impl<T, C> Queue<T, C> {
     }
 
     /// The end that puts.
-    ///
-    /// # Errors
-    /// [`Error::Forked`](crate::Error::Forked).
-    pub fn producer(&self) -> Result<Producer<T, C>> {
-        Ok(Producer(self.0.as_role(Roles::PRODUCER)?))
+    pub fn producer(&self) -> Producer<T, C> {
+        Producer(self.0.as_role(Roles::PRODUCER))
     }
 
     /// The end that takes.
-    ///
-    /// # Errors
-    /// [`Error::Forked`](crate::Error::Forked).
-    pub fn consumer(&self) -> Result<Consumer<T, C>> {
-        Ok(Consumer(self.0.as_role(Roles::CONSUMER)?))
+    pub fn consumer(&self) -> Consumer<T, C> {
+        Consumer(self.0.as_role(Roles::CONSUMER))
     }
 }
 
@@ -420,7 +416,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`get`](Self::get).
             pub fn peek(&self) -> Result<Peek<'_>> {
-                Ok(Peek::new(&self.0.core, self.0.core.take(Want::ONE, Deadline::NEVER)?.0))
+                self.0.peek(Deadline::NEVER)
             }
 
             /// The same if there is one.
@@ -428,7 +424,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`try_get`](Self::try_get).
             pub fn try_peek(&self) -> Result<Peek<'_>> {
-                Ok(Peek::new(&self.0.core, self.0.core.take(Want::ONE, Deadline::NOW)?.0))
+                self.0.peek(Deadline::NOW)
             }
 
             /// The same, but waits for `timeout` at most.
@@ -436,7 +432,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`get_timeout`](Self::get_timeout).
             pub fn peek_timeout(&self, timeout: Duration) -> Result<Peek<'_>> {
-                Ok(Peek::new(&self.0.core, self.0.core.take(Want::ONE, Deadline::after(timeout))?.0))
+                self.0.peek(Deadline::after(timeout))
             }
 
             /// Something that [`wait`](ipc_core::wait) and epoll can wait for together with others: it is ready when there is something

@@ -7,7 +7,7 @@ use ipc_core::{Deadline, crash_point};
 use crate::core::Core;
 use crate::layout::{Hand, LeaseField, PENDING, RETURNED};
 use crate::place::Place;
-use crate::take::{Found, Source, Taken, Want};
+use crate::take::{Found, NO_LEASE, Source, Taken, Want};
 use crate::{Error, Result};
 
 /// Which processes live, each asked for once.
@@ -33,6 +33,9 @@ impl Living<'_> {
 impl Core {
     /// Looks for the dead if nobody has the lock just now; whoever has it may do the same.
     pub(crate) fn look_for_the_dead(&self) -> Result<()> {
+        if self.is_single {
+            return Ok(()); // what one had taken goes to nobody else
+        }
         let consumers = &self.view.consumers;
         let locked = match consumers.lock.acquire(self.segment(), Deadline::NOW) {
             Ok(locked) => locked,
@@ -161,7 +164,7 @@ impl Core {
 
     /// Takes the oldest of what has come back. Under the lock.
     #[cold]
-    pub(crate) fn take_returned(&self, want: Want) -> Result<Found<'_>> {
+    pub(crate) fn take_returned<'a>(&'a self, taken: &mut Taken<'a>, want: Want) -> Result<Found> {
         let consumers = &self.view.consumers;
         loop {
             // Before the look: what comes back meanwhile says so again.
@@ -170,7 +173,7 @@ impl Core {
             if !is_last {
                 consumers.returned.store(1, Ordering::SeqCst);
             }
-            let found = self.take_back(source, want);
+            let found = self.take_back(taken, source, want);
             if found.is_err() {
                 consumers.returned.store(1, Ordering::SeqCst);
             }
@@ -213,10 +216,11 @@ impl Core {
     }
 
     /// Takes one message of what has come back. `None` if it has become a dead letter.
-    fn take_back(&self, source: Source, want: Want) -> Result<Option<Found<'_>>> {
+    fn take_back<'a>(&'a self, taken: &mut Taken<'a>, source: Source, want: Want) -> Result<Option<Found>> {
         let most = self.settings.max_deliveries;
         let is_too_often = |deliveries: u64| most != 0 && deliveries >= most;
         match source {
+            Source::Nowhere => Ok(None),
             Source::Lease(lease) => {
                 let deliveries = self.lease_field(lease, LeaseField::Deliveries);
                 if is_too_often(deliveries.load(Ordering::Relaxed)) {
@@ -227,25 +231,22 @@ impl Core {
                 crash_point!("redeliver.noted");
                 self.lease_owner(lease).store(self.me(), Ordering::Release);
                 crash_point!("redeliver.moved");
-                let kept = want.keep.then_some(lease);
-                Ok(Some(Found::Taken(Taken::of(self, Source::Lease(lease)), kept)))
+                taken.source = source;
+                taken.lease = if want.keep { lease } else { NO_LEASE };
+                Ok(Some(Found::Something))
             }
             Source::Ring { hand: from, start, end } => {
                 let record = self.record(start, self.distance(start, end)?)?;
                 let next = start.after(record.header.size(), 1);
                 let is_dead = is_too_often(record.header.deliveries());
-                let lease = match (is_dead || want.keep).then(|| self.reserve_lease()) {
-                    Some(Ok(lease)) => Some(lease),
-                    Some(Err(Error::LeaseLimit { .. })) if is_dead && !want.keep => None, // then it is delivered once more
-                    Some(Err(error)) => return Err(error),
-                    None => None,
+                let lease = match self.reserve_lease_if(is_dead || want.keep) {
+                    Err(Error::LeaseLimit { .. }) if !want.keep => NO_LEASE, // then it is delivered once more
+                    lease => lease?,
                 };
                 let from = &self.view.hands[from];
                 let order = from.order.load(Ordering::Relaxed);
                 let Some(hand) = self.note(start, next, lease, order) else {
-                    if let Some(lease) = lease {
-                        self.lease_owner(lease).store(0, Ordering::Release);
-                    }
+                    self.unreserve_lease(lease);
                     // One hand more is free as soon as somebody has used up what it has.
                     return Err(Error::WouldBlock);
                 };
@@ -258,11 +259,9 @@ impl Core {
                     let index = self.active_hands().find(|index| std::ptr::eq(&self.view.hands[*index], from));
                     index.into_iter().for_each(|index| self.clear_hand(index));
                 }
-                let taken = Taken::of(self, Source::Ring { hand, start, end: next });
-                Ok(Some(match lease {
-                    Some(lease) if is_dead => Found::ToBury(taken, lease),
-                    lease => Found::Taken(taken, lease),
-                }))
+                taken.source = Source::Ring { hand, start, end: next };
+                taken.lease = lease;
+                Ok(Some(if is_dead && lease != NO_LEASE { Found::ToBury } else { Found::Something }))
             }
         }
     }

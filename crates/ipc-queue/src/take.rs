@@ -14,25 +14,33 @@ use std::sync::atomic::Ordering;
 use ipc_core::{Deadline, Roles, crash_point};
 use ipc_sync::mechanism::Locked;
 
-use crate::core::Core;
+use crate::core::{Core, now};
 use crate::layout::{Header, LeaseField, PENDING, RETURNED};
 use crate::place::Place;
 use crate::{Error, Result};
 
-/// How many messages are taken before somebody looks for the dead, though nobody had to wait.
-const LOOK_EVERY: u64 = 4096;
+/// How many messages are taken before somebody looks at the clock, whether to look for the dead though nobody has to wait.
+const LOOK_EVERY: u64 = 64;
+/// How often to look for the dead, in ns.
+const LOOK_AFTER: u64 = 25_000_000;
 
-/// Messages that this process has taken and not used up.
+/// Messages that this process has taken and not used up. Filled in where it is used, and never moved on the way there, as a
+/// [`Room`](crate::put::Room).
 #[derive(Debug)]
 pub(crate) struct Taken<'a> {
     core: &'a Core,
     pub(crate) source: Source,
-    is_over: bool,
+    /// The lease into which it goes if it is to be kept, or buried; else [`NO_LEASE`].
+    pub(crate) lease: usize,
 }
+
+pub(crate) const NO_LEASE: usize = usize::MAX;
 
 /// Where they are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Source {
+    /// Nothing was taken, or it is over.
+    Nowhere,
     /// In the ring, from one place to another; the hand.
     Ring { hand: usize, start: Place, end: Place },
     /// One, in a lease that was given back.
@@ -60,38 +68,53 @@ impl Want {
 }
 
 /// What there was.
-pub(crate) enum Found<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
     Nothing,
-    /// The lease into which it goes, if it is to be kept, or buried.
-    Taken(Taken<'a>, Option<usize>),
-    /// A message that was delivered too often, and the lease in which it becomes a dead letter.
-    ToBury(Taken<'a>, usize),
+    Something,
+    /// A message that was delivered too often, and is to become a dead letter.
+    ToBury,
 }
 
 impl Core {
     /// Takes messages; waits until there is one. With `keep`, the lease comes with it.
-    #[inline]
-    pub(crate) fn take(&self, want: Want, deadline: Deadline) -> Result<(Taken<'_>, Option<usize>)> {
+    #[inline(always)]
+    pub(crate) fn take<'a>(&'a self, taken: &mut Taken<'a>, want: Want, deadline: Deadline) -> Result<()> {
+        match self.try_take(taken, want, deadline)? {
+            Found::Something => Ok(()),
+            found => self.take_slowly(taken, found, want, deadline),
+        }
+    }
+
+    #[cold]
+    fn take_slowly<'a>(
+        &'a self,
+        taken: &mut Taken<'a>,
+        mut found: Found,
+        want: Want,
+        deadline: Deadline,
+    ) -> Result<()> {
         loop {
-            match self.try_take(want, deadline)? {
-                Found::Taken(taken, lease) => return Ok((taken, lease)),
-                Found::ToBury(taken, lease) => self.bury(taken, lease)?,
+            match found {
+                Found::Something => return Ok(()),
+                Found::ToBury => self.bury(std::mem::replace(taken, Taken::nothing(self)))?,
                 Found::Nothing => self.wait_for_more(deadline)?,
             }
+            found = self.try_take(taken, want, deadline)?;
         }
     }
 
     #[inline(always)]
-    fn try_take(&self, want: Want, deadline: Deadline) -> Result<Found<'_>> {
+    fn try_take<'a>(&'a self, taken: &mut Taken<'a>, want: Want, deadline: Deadline) -> Result<Found> {
         let consumers = &self.view.consumers;
         let locked = self.lock(&consumers.lock, deadline)?;
-        let found = self.take_locked(locked, want);
+        let found = self.take_locked(taken, locked, want);
         self.unlock(&consumers.lock, locked);
         found
     }
 
     #[inline(always)]
-    fn take_locked(&self, locked: Locked, want: Want) -> Result<Found<'_>> {
+    fn take_locked<'a>(&'a self, found: &mut Taken<'a>, locked: Locked, want: Want) -> Result<Found> {
         let consumers = &self.view.consumers;
         if locked.died().is_some() {
             self.repair_consumers()?;
@@ -99,14 +122,14 @@ impl Core {
         let until_look = consumers.until_look.load(Ordering::Relaxed);
         if until_look == 0 {
             consumers.until_look.store(LOOK_EVERY, Ordering::Relaxed);
-            self.recover()?;
+            self.recover_now_and_then()?;
         } else {
             consumers.until_look.store((until_look - 1).min(LOOK_EVERY), Ordering::Relaxed);
         }
         if consumers.returned.load(Ordering::Relaxed) != 0 {
-            let found = self.take_returned(want)?;
-            if !matches!(found, Found::Nothing) {
-                return Ok(found);
+            let returned = self.take_returned(found, want)?;
+            if returned != Found::Nothing {
+                return Ok(returned);
             }
         }
         let taken = Place(consumers.taken.load(Ordering::Relaxed));
@@ -121,26 +144,57 @@ impl Core {
         }
         let mut left = self.distance(taken, tail)?;
         let (mut end, mut count) = (taken, 0);
-        while left != 0 && count < want.most {
-            let size = self.record(end, left)?.header.size();
-            (end, left, count) = (end.after(size, 1), left - size, count + 1);
+        loop {
+            while left != 0 && count < want.most {
+                let size = self.record(end, left)?.header.size();
+                (end, left, count) = (end.after(size, 1), left - size, count + 1);
+            }
+            if count == want.most {
+                break;
+            }
+            // There may be more than was seen the last time.
+            tail = self.tail().open();
+            consumers.seen_tail.store(tail.0, Ordering::Relaxed);
+            left = self.distance(end, tail)?;
+            if left == 0 {
+                break;
+            }
         }
-        let lease = if want.keep { Some(self.reserve_lease()?) } else { None };
+        let lease = match self.reserve_lease_if(want.keep) {
+            // To find that out, leases of the dead were given back: these are for taking.
+            Err(Error::LeaseLimit { max }) if consumers.returned.load(Ordering::Relaxed) != 0 => {
+                return match self.take_returned(found, want)? {
+                    Found::Nothing => Err(Error::LeaseLimit { max }),
+                    returned => Ok(returned),
+                };
+            }
+            lease => lease?,
+        };
         let Some(hand) = self.note(taken, end, lease, self.next_order()) else { return self.without_hand(lease) };
         crash_point!("get.noted");
         // Release: whoever sees that it has moved sees the bit of the hand.
         consumers.taken.store(end.0, Ordering::Release);
         crash_point!("get.moved");
-        let source = Source::Ring { hand, start: taken, end };
-        Ok(Found::Taken(Taken { core: self, source, is_over: false }, lease))
+        found.source = Source::Ring { hand, start: taken, end };
+        found.lease = lease;
+        Ok(Found::Something)
+    }
+
+    #[cold]
+    fn recover_now_and_then(&self) -> Result<()> {
+        let looked_at = &self.view.consumers.looked_at;
+        let now = now();
+        if now.wrapping_sub(looked_at.load(Ordering::Relaxed)) < LOOK_AFTER {
+            return Ok(());
+        }
+        looked_at.store(now, Ordering::Relaxed);
+        self.recover()
     }
 
     /// All hands are full, by the dead, or by many who are just taking something.
     #[cold]
-    fn without_hand(&self, lease: Option<usize>) -> Result<Found<'_>> {
-        if let Some(lease) = lease {
-            self.lease_owner(lease).store(0, Ordering::Release);
-        }
+    fn without_hand(&self, lease: usize) -> Result<Found> {
+        self.unreserve_lease(lease);
         self.recover()?;
         std::thread::yield_now();
         Ok(Found::Nothing)
@@ -156,13 +210,13 @@ impl Core {
 
     /// Notes in a free hand what is being taken. Under the lock.
     #[inline(always)]
-    pub(crate) fn note(&self, start: Place, end: Place, lease: Option<usize>, order: u64) -> Option<usize> {
+    pub(crate) fn note(&self, start: Place, end: Place, lease: usize, order: u64) -> Option<usize> {
         let active = &self.view.consumers.active;
         // Acquire: whoever had the hand before has done with it.
         let index = (!active.load(Ordering::Acquire)).trailing_zeros() as usize;
         let hand = self.view.hands.get(index)?;
         hand.end.store(end.0, Ordering::Relaxed);
-        hand.lease.store(lease.map_or(0, |lease| lease as u64 + 1), Ordering::Relaxed);
+        hand.lease.store((lease as u64).wrapping_add(1), Ordering::Relaxed);
         hand.order.store(order, Ordering::Relaxed);
         hand.owner.store(self.me(), Ordering::Relaxed);
         hand.start.store(start.0, Ordering::Release);
@@ -227,7 +281,7 @@ impl Core {
     #[cold]
     fn wait_for_more(&self, deadline: Deadline) -> Result<()> {
         if deadline.is_now() {
-            return Err(self.why_nothing());
+            return self.look_again();
         }
         self.wait(
             &self.view.end.filled,
@@ -236,7 +290,7 @@ impl Core {
             || Ok(self.is_filled() || self.tail().is_closed() && self.is_over()?),
             || {
                 self.check_producers()?;
-                let in_vain = !self.could_be_ended(Roles::PRODUCER)? && !self.is_filled();
+                let in_vain = !self.could_be_ended()? && !self.is_filled();
                 if in_vain { Err(Error::Disconnected) } else { Ok(()) }
             },
         )?;
@@ -271,22 +325,43 @@ impl Core {
         if self.is_filled() { Ok(()) } else { self.check_end() }
     }
 
-    /// For a call that does not wait.
-    fn why_nothing(&self) -> Error {
+    /// For a call that does not wait: an error, unless there is something to take after all.
+    fn look_again(&self) -> Result<()> {
         let is_due = self.tail().is_closed() || !matches!(self.is_anybody_left_since(Roles::PRODUCER), Ok(true));
         if is_due || self.is_look_due() {
             if let Err(error) = self.check_producers() {
                 self.look_again_soon();
-                return error;
+                return Err(error);
             }
         }
-        Error::WouldBlock
+        if self.is_filled() { Ok(()) } else { Err(Error::WouldBlock) }
     }
 }
 
 impl<'a> Taken<'a> {
-    pub(crate) fn of(core: &'a Core, source: Source) -> Taken<'a> {
-        Taken { core, source, is_over: false }
+    /// To be filled in.
+    #[inline(always)]
+    pub(crate) fn nothing(core: &'a Core) -> Taken<'a> {
+        Taken { core, source: Source::Nowhere, lease: NO_LEASE }
+    }
+
+    /// It is not this one's any more.
+    #[inline(always)]
+    fn end(&mut self) -> Source {
+        let source = self.source;
+        self.source = Source::Nowhere;
+        source
+    }
+
+    /// Copies the bytes of the one message that was taken, in place of what is in `to`.
+    #[inline(always)]
+    pub(crate) fn one(&self, to: &mut Vec<u8>) -> Result<()> {
+        to.clear();
+        match self.source {
+            Source::Ring { start, end, .. } => self.core.append(self.core.record(start, end.bytes_since(start))?, to),
+            Source::Lease(lease) => self.core.append_lease(lease, to),
+            Source::Nowhere => Err(Error::Damaged("a message was not there")),
+        }
     }
 
     /// Calls `f` with the bytes of each message, copied into `scratch` first, in order, as long as it wants more.
@@ -327,6 +402,7 @@ impl<'a> Taken<'a> {
                 core.append_lease(lease, scratch)?;
                 f(scratch)
             }
+            Source::Nowhere => Err(Error::Damaged("a message was not there")),
         }
     }
 
@@ -335,6 +411,7 @@ impl<'a> Taken<'a> {
         match self.source {
             Source::Ring { start, end, .. } => end.items_since(start) as usize,
             Source::Lease(_) => 1,
+            Source::Nowhere => 0,
         }
     }
 
@@ -345,23 +422,29 @@ impl<'a> Taken<'a> {
                 Header(self.core.ring.word(start.bytes()).load(Ordering::Relaxed)).deliveries() + 1
             }
             Source::Lease(lease) => self.core.lease_field(lease, LeaseField::Deliveries).load(Ordering::Relaxed),
+            Source::Nowhere => 0,
         }
     }
 
     /// It is used up: the last store of a get.
-    #[inline]
-    pub(crate) fn finish(mut self) {
-        self.is_over = true;
-        self.core.use_up(self.source);
+    #[inline(always)]
+    pub(crate) fn finish(&mut self) {
+        let source = self.end();
+        self.core.use_up(source);
     }
 
     /// It goes to the next one who asks.
-    pub(crate) fn give_back(mut self) {
-        self.is_over = true;
+    pub(crate) fn give_back(&mut self) {
         let consumers = &self.core.view.consumers;
-        match self.source {
-            Source::Ring { hand, .. } => self.core.view.hands[hand].owner.store(RETURNED, Ordering::Release),
+        match self.end() {
+            Source::Ring { hand, start, .. } => {
+                // That was a delivery, too.
+                let word = self.core.ring.word(start.bytes());
+                word.store(Header(word.load(Ordering::Relaxed)).one_more_delivery().0, Ordering::Relaxed);
+                self.core.view.hands[hand].owner.store(RETURNED, Ordering::Release);
+            }
             Source::Lease(lease) => self.core.lease_owner(lease).store(RETURNED, Ordering::Release),
+            Source::Nowhere => return,
         }
         crash_point!("lease.given-back");
         consumers.returned.store(1, Ordering::SeqCst);
@@ -369,7 +452,7 @@ impl<'a> Taken<'a> {
     }
 
     /// The first ones are used up, the others go to the next one who asks.
-    pub(crate) fn give_back_after(self, used: usize) {
+    pub(crate) fn give_back_after(&mut self, used: usize) {
         let Source::Ring { hand, start, end } = self.source else { return self.finish() };
         let (mut at, mut left) = (start, end.bytes_since(start));
         for _ in 0..used {
@@ -381,23 +464,22 @@ impl<'a> Taken<'a> {
         }
         let long = self.core.long_ones(start, at);
         self.core.view.hands[hand].start.store(at.0, Ordering::Release);
-        let core = self.core;
+        self.source = Source::Ring { hand, start: at, end };
         self.give_back();
-        core.free();
-        long.into_iter().for_each(|(index, at)| core.free_queued(index, at));
+        self.core.free();
+        long.into_iter().for_each(|(index, at)| self.core.free_queued(index, at));
     }
 
     /// It is somebody else's from now on, so nothing happens when this goes.
-    pub(crate) fn forget(mut self) -> Source {
-        self.is_over = true;
-        self.source
+    pub(crate) fn forget(&mut self) -> Source {
+        self.end()
     }
 }
 
 impl Drop for Taken<'_> {
     /// After an error or a panic of a user's `Deserialize`: it was taken, and does not come twice.
     fn drop(&mut self) {
-        if !self.is_over && self.core.segment().is_original() {
+        if !matches!(self.source, Source::Nowhere) && self.core.segment().is_original() {
             self.core.use_up(self.source);
         }
     }
@@ -432,6 +514,7 @@ impl Core {
                 }
             }
             Source::Lease(lease) => self.end_lease(lease),
+            Source::Nowhere => {}
         }
     }
 

@@ -38,6 +38,9 @@ pub struct Locked(u64);
 impl Locked {
     const PANICKING: u32 = 32;
 
+    /// For what is to be filled in later.
+    pub const NONE: Locked = Locked(0);
+
     /// Somebody died with it, and nobody has declared the data repaired.
     #[inline]
     pub fn died(self) -> Option<Died> {
