@@ -6,16 +6,21 @@ use std::time::{Duration, Instant};
 use ipc_core::{Deadline, Participant, Ring, Roles, Segment, View};
 use ipc_sync::mechanism::{Lock, Locked, Slices, WaitWord};
 
-use crate::layout::{DEAD, EXTENTS, LEASE_WORDS, LeaseField, PENDING, QueueState, RETURNED};
+use crate::layout::{DEAD, EXTENTS, HANDS, Hand, LEASE_WORDS, LeaseField, PENDING, QueueState, RETURNED};
 use crate::place::Place;
 use crate::settings::Settings;
 use crate::{Error, Result, sys};
 
 /// How long to look again and again before going to sleep: about what it takes to be woken.
 const SPIN: Duration = Duration::from_micros(20);
-/// Pauses between two looks. Whoever looks all the time takes the line away from the one who works on it; and what has come meanwhile is
-/// taken in one go.
+/// How many pauses to make before the first look if the other side is as fast.
 const PAUSES: u32 = 50;
+/// Within so many looks it came at once.
+const SOON: u32 = 4;
+/// How often in a row that is no accident.
+const AT_ONCE: u32 = 8;
+/// How often to believe it then.
+const TRUST: u32 = 200;
 /// How long to sleep if the other end may not notice.
 const UNANNOUNCED: Duration = Duration::from_millis(1);
 /// How long a call that is not to wait does wait for a lock: its owner needs it for less than a microsecond, unless it is stopped.
@@ -29,6 +34,9 @@ pub(crate) struct Core {
     pub(crate) is_single: bool,
     /// Departures that have been looked into: somebody else was left.
     seen_departures: AtomicU32,
+    /// How this process waits for messages, and for room.
+    pub(crate) pace: Pace,
+    pub(crate) room_pace: Pace,
     /// When somebody last looked whether anybody is left, without waiting.
     last_look: AtomicU64,
 }
@@ -46,7 +54,7 @@ impl Core {
             said.leases.store(settings.leases, Ordering::Relaxed);
             said.max_deliveries.store(settings.max_deliveries, Ordering::Relaxed);
             said.contents.store(contents, Ordering::Relaxed);
-            said.is_single.store(u64::from(is_single), Ordering::Relaxed);
+            said.is_single.store(u32::from(is_single), Ordering::Relaxed);
         })?;
         Core::of(view, contents, is_single)
     }
@@ -71,7 +79,7 @@ impl Core {
         if word(&said.contents) != contents {
             return Err(refused("the queue is for another type of messages, or another codec"));
         }
-        if word(&said.is_single) != u64::from(is_single) {
+        if said.is_single.load(Ordering::Relaxed) != u32::from(is_single) {
             return Err(refused("one of the two is a queue for one producer and one consumer, the other is not"));
         }
         if settings.checked().ok() != Some(settings) || settings.words() != view.words().len() {
@@ -82,7 +90,16 @@ impl Core {
             return Err(refused("the size of the memory does not fit the queue's settings"));
         }
         let ring = view.segment().ring(settings.ring_offset(), settings.ring as usize)?;
-        Ok(Core { view, ring, settings, is_single, seen_departures: AtomicU32::new(0), last_look: AtomicU64::new(0) })
+        Ok(Core {
+            view,
+            ring,
+            settings,
+            is_single,
+            seen_departures: AtomicU32::new(0),
+            pace: Pace::default(),
+            room_pace: Pace::default(),
+            last_look: AtomicU64::new(0),
+        })
     }
 
     /// The same queue once more.
@@ -93,6 +110,8 @@ impl Core {
             settings: self.settings,
             is_single: self.is_single,
             seen_departures: AtomicU32::new(0),
+            pace: Pace::default(),
+            room_pace: Pace::default(),
             last_look: AtomicU64::new(0),
         }
     }
@@ -159,6 +178,13 @@ impl Core {
         if bytes <= self.settings.ring { Ok(bytes) } else { Err(Error::Damaged("its places are out of order")) }
     }
 
+    /// The hands that something may be in.
+    #[inline]
+    pub(crate) fn hands(&self) -> std::slice::Iter<'_, Hand> {
+        let used = self.view.consumers.hands.load(Ordering::Acquire) as usize;
+        self.view.hands[..used.min(HANDS)].iter()
+    }
+
     pub(crate) fn lease_owner(&self, lease: usize) -> &AtomicU64 {
         &self.view.words()[lease]
     }
@@ -199,17 +225,9 @@ impl Core {
         if consumers.returned.load(Ordering::Acquire) == 0 {
             return 0;
         }
-        let active = consumers.active.load(Ordering::Acquire);
-        let hands = self
-            .view
-            .hands
-            .iter()
-            .enumerate()
-            .filter(|(i, hand)| active & 1 << i != 0 && hand.owner.load(Ordering::Relaxed) == RETURNED);
+        let hands = self.hands().filter(|hand| hand.owner.load(Ordering::Acquire) == RETURNED);
         let in_hands: u64 = hands
-            .map(|(_, hand)| {
-                Place(hand.end.load(Ordering::Relaxed)).items_since(Place(hand.start.load(Ordering::Relaxed)))
-            })
+            .map(|hand| Place(hand.end.load(Ordering::Relaxed)).items_since(Place(hand.start.load(Ordering::Relaxed))))
             .sum();
         let leases = self.lease_owners().iter().filter(|owner| owner.load(Ordering::Relaxed) == RETURNED).count();
         in_hands + leases as u64
@@ -313,11 +331,12 @@ impl Core {
         &self,
         word: &WaitWord,
         waits: &AtomicU64,
+        pace: &Pace,
         deadline: Deadline,
         mut ready: impl FnMut() -> Result<bool>,
         check: impl FnMut() -> Result<()>,
     ) -> Result<()> {
-        if spin(deadline, &mut ready)? {
+        if pace.spin(deadline, &mut ready)? {
             return Ok(());
         }
         self.wait_counted(word, Some(waits), deadline, ready, check)
@@ -379,19 +398,41 @@ impl std::fmt::Debug for Core {
     }
 }
 
-/// Looks again and again for a short while.
-fn spin(deadline: Deadline, ready: &mut impl FnMut() -> Result<bool>) -> Result<bool> {
-    if !is_spinning_of_use() {
-        return ready();
-    }
-    let start = Instant::now();
-    loop {
-        (0..PAUSES).for_each(|_| std::hint::spin_loop());
-        if ready()? {
-            return Ok(true);
+/// How to look again and again without being in the way.
+///
+/// Who looks takes the line away from the one who is just writing it. If the other side is slow, that does not matter, and to look often is
+/// to notice soon. If it is as fast as this one, both wait for the line at each message; then it is better to let some more come
+/// together first. Which of them it is shows in how soon something came the last times.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// How often in a row something came at once.
+    at_once: AtomicU32,
+}
+
+impl Pace {
+    fn spin(&self, deadline: Deadline, ready: &mut impl FnMut() -> Result<bool>) -> Result<bool> {
+        if !is_spinning_of_use() {
+            return ready();
         }
-        if start.elapsed() >= SPIN || deadline.has_passed() {
-            return Ok(false);
+        let at_once = self.at_once.load(Ordering::Relaxed);
+        if at_once >= AT_ONCE {
+            (0..PAUSES).for_each(|_| std::hint::spin_loop());
+        }
+        let start = Instant::now();
+        let mut looks = 0;
+        loop {
+            std::hint::spin_loop();
+            if ready()? {
+                // Now and then it is tried out again.
+                let next = if looks < SOON && at_once < AT_ONCE + TRUST { at_once + 1 } else { 0 };
+                self.at_once.store(next, Ordering::Relaxed);
+                return Ok(true);
+            }
+            looks += 1;
+            if looks % SOON == 0 && (start.elapsed() >= SPIN || deadline.has_passed()) {
+                self.at_once.store(0, Ordering::Relaxed);
+                return Ok(false);
+            }
         }
     }
 }

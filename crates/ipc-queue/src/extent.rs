@@ -146,6 +146,7 @@ impl Core {
             self.wait(
                 &self.view.head.freed,
                 &self.view.counts.put_waits,
+                &self.room_pace,
                 deadline,
                 || {
                     if self.tail().is_closed() {

@@ -290,7 +290,7 @@ impl<T, C> End<T, C> {
             items: core.len(),
             bytes: core.tail().bytes_since(core.head()),
             unfinished: core.unfinished(),
-            dead_letters: count(&core.view.consumers.dead),
+            dead_letters: count(&core.view.settings.dead),
             put_waits: count(&counts.put_waits),
             get_waits: count(&counts.get_waits),
             recoveries: count(&counts.recoveries),
@@ -317,6 +317,7 @@ impl<T, C> End<T, C> {
         core.wait(
             &core.view.head.done,
             &core.view.counts.get_waits,
+            &core.pace,
             deadline,
             || Ok(core.unfinished() == 0),
             || {

@@ -41,7 +41,7 @@ pub(crate) struct QueueState {
     pub(crate) counts: Counts,
 }
 
-/// Written once.
+/// Written once, or hardly ever: everybody reads it all the time, so nothing may be here that changes often.
 #[repr(C, align(64))]
 pub(crate) struct SettingsState {
     pub(crate) items: AtomicU64,
@@ -51,11 +51,12 @@ pub(crate) struct SettingsState {
     pub(crate) max_deliveries: AtomicU64,
     /// A hash of the type of the messages and the codec.
     pub(crate) contents: AtomicU64,
+    /// How many dead letters there are: they take room as messages do.
+    pub(crate) dead: AtomicU64,
     /// Whether it is for one producer and one consumer.
-    pub(crate) is_single: AtomicU64,
+    pub(crate) is_single: AtomicU32,
     /// How often the last handle of a role in a process was dropped.
     pub(crate) departures: AtomicU32,
-    reserved: [u64; 8],
 }
 
 /// What producers change, under their lock.
@@ -87,14 +88,12 @@ pub(crate) struct ConsumerState {
     pub(crate) taken: AtomicU64,
     /// The tail, as it was when there last seemed to be nothing.
     pub(crate) seen_tail: AtomicU64,
-    /// A bit per hand.
-    pub(crate) active: AtomicU64,
+    /// How many hands have ever been in use: those behind them are empty.
+    pub(crate) hands: AtomicU64,
     /// Not 0: something may have come back, in a hand or a lease.
     pub(crate) returned: AtomicU64,
     /// How often something was taken, so that what comes back can be told apart by age.
     pub(crate) order: AtomicU64,
-    /// How many dead letters there are.
-    pub(crate) dead: AtomicU64,
     /// How many times to take something before the next look for the dead.
     pub(crate) until_look: AtomicU64,
     /// From which lease on to look for a free one.
@@ -103,6 +102,7 @@ pub(crate) struct ConsumerState {
     pub(crate) moves: AtomicU64,
     /// When somebody last looked for the dead, of those who did not wait.
     pub(crate) looked_at: AtomicU64,
+    reserved: [u64; 1],
 }
 
 /// What consumers write and producers read.
@@ -119,7 +119,7 @@ pub(crate) struct HeadState {
 /// What somebody has taken and not yet used up: from `start` to `end`, in the ring.
 #[repr(C, align(64))]
 pub(crate) struct Hand {
-    /// The number of the participant, or [`RETURNED`].
+    /// The number of the participant, or [`RETURNED`]; 0: it is empty.
     pub(crate) owner: AtomicU64,
     pub(crate) start: AtomicU64,
     pub(crate) end: AtomicU64,
@@ -161,7 +161,8 @@ pub(crate) struct Counts {
 }
 
 const _: () = {
-    assert!(size_of::<SettingsState>() == 128 && size_of::<ProducerState>() == 128 && size_of::<EndState>() == 128);
+    // With the header of an object they are 128: two lines, as some processors fetch them in pairs.
+    assert!(size_of::<SettingsState>() == 64 && size_of::<ProducerState>() == 128 && size_of::<EndState>() == 128);
     assert!(size_of::<ConsumerState>() == 128 && size_of::<HeadState>() == 128 && size_of::<Hand>() == 64);
 };
 

@@ -115,13 +115,13 @@ impl Core {
         let mut bytes = Vec::new();
         taken.one(&mut bytes)?;
         // Counted first: of two that come at the same time neither may find room for one more. A kill is repaired by counting.
-        self.view.consumers.dead.fetch_add(1, Ordering::SeqCst);
+        self.view.settings.dead.fetch_add(1, Ordering::SeqCst);
         self.keep(&mut taken, &bytes, DEAD, Deadline::NOW)
     }
 
     /// A lease that has come back too often. Under the lock.
     pub(crate) fn mark_dead(&self, lease: usize) {
-        self.view.consumers.dead.fetch_add(1, Ordering::SeqCst);
+        self.view.settings.dead.fetch_add(1, Ordering::SeqCst);
         self.lease_owner(lease).store(DEAD, Ordering::Release);
         crash_point!("dead-letter.marked");
         self.view.head.done.wake();
@@ -129,7 +129,7 @@ impl Core {
 
     pub(crate) fn count_dead_letters(&self) {
         let dead = self.lease_owners().iter().filter(|owner| owner.load(Ordering::Acquire) == DEAD).count();
-        self.view.consumers.dead.store(dead as u64, Ordering::SeqCst);
+        self.view.settings.dead.store(dead as u64, Ordering::SeqCst);
     }
 
     /// Appends the bytes of a message that is in a lease to a vector.

@@ -15,6 +15,9 @@ use crate::{Error, Result};
 /// How long others wait for one who waits for much room and does not stir: it may be dead, or stopped.
 const WANTED_FOR: Duration = Duration::from_millis(200);
 
+/// How far from what is written or read just now the processor is to fetch, in bytes: as far as one gets in the time that takes.
+pub(crate) const AHEAD: u64 = 320;
+
 /// What goes in: bytes, in the ring or already in an extent.
 pub(crate) enum Message<'a> {
     Bytes(&'a [u8]),
@@ -68,6 +71,9 @@ impl Core {
         let mut room = Room::none();
         self.room(&mut room, message.size(), deadline)?;
         let end = self.write(room.tail, message);
+        if room.bytes > 2 * AHEAD {
+            self.ring.prefetch(end.bytes() + AHEAD, true);
+        }
         crash_point!("put.filled");
         self.publish(&room, end)
     }
@@ -182,7 +188,7 @@ impl Core {
         }
         room.tail = tail;
         let head = Place(producers.seen_head.load(Ordering::Relaxed));
-        let (used, dead) = (tail.bytes_since(head), self.view.consumers.dead.load(Ordering::Relaxed));
+        let (used, dead) = (tail.bytes_since(head), self.view.settings.dead.load(Ordering::Relaxed));
         room.items = self.settings.items.saturating_sub(tail.items_since(head).saturating_add(dead));
         room.bytes = self.settings.ring.saturating_sub(used);
         if room.bytes >= size && room.items > 0 {
@@ -205,7 +211,7 @@ impl Core {
         let head = self.head();
         self.view.producers.seen_head.store(head.0, Ordering::Relaxed);
         let used = self.distance(head, tail)?;
-        let dead = self.view.consumers.dead.load(Ordering::Relaxed);
+        let dead = self.view.settings.dead.load(Ordering::Relaxed);
         room.bytes = self.settings.ring - used;
         room.items = self.settings.items.saturating_sub(tail.items_since(head).saturating_add(dead));
         Ok(())
@@ -236,6 +242,7 @@ impl Core {
         let waited = self.wait(
             &self.view.head.freed,
             &counts.put_waits,
+            &self.room_pace,
             deadline,
             || {
                 if token == 0 && !self.may_have_room(size) {
@@ -262,7 +269,7 @@ impl Core {
     /// Whether there is so much room, just now.
     pub(crate) fn has_room(&self, size: u64) -> bool {
         let (head, tail) = (Place(self.view.head.head.load(Ordering::SeqCst)), self.tail());
-        let dead = self.view.consumers.dead.load(Ordering::Relaxed);
+        let dead = self.view.settings.dead.load(Ordering::Relaxed);
         let items = tail.items_since(head).saturating_add(dead);
         tail.bytes_since(head).saturating_add(size) <= self.settings.ring && items < self.settings.items
     }

@@ -53,7 +53,7 @@ impl Core {
         let consumers = &self.view.consumers;
         // What it had noted and not yet taken, it has not taken. The kernel hands the lock on before it closes the dead process's files, so
         // it may still look alive. Nobody else can have come so far: it takes the lock.
-        for index in self.active_hands() {
+        for index in self.full_hands() {
             let hand = &self.view.hands[index];
             let start = Place(hand.start.load(Ordering::Acquire));
             if hand.owner.load(Ordering::Acquire) != RETURNED && self.is_untaken(index, start) {
@@ -76,7 +76,7 @@ impl Core {
         let mut living = Living { core: self, known: Vec::new() };
         let (mut came_back, mut is_anything_back) = (0, false);
         // Hands first: whether a lease has come about tells what becomes of a hand.
-        for index in self.active_hands() {
+        for index in self.full_hands() {
             let hand = &self.view.hands[index];
             let owner = hand.owner.load(Ordering::Acquire);
             if owner == RETURNED {
@@ -108,15 +108,15 @@ impl Core {
         Ok(())
     }
 
-    fn active_hands(&self) -> impl Iterator<Item = usize> + use<> {
-        let active = self.view.consumers.active.load(Ordering::Acquire);
-        (0..u64::BITS as usize).filter(move |index| active & 1 << index != 0)
+    fn full_hands(&self) -> impl Iterator<Item = usize> + '_ {
+        let hands = self.hands().enumerate();
+        hands.filter(|(_, hand)| hand.owner.load(Ordering::Acquire) != 0).map(|(index, _)| index)
     }
 
     /// Whether a hand notes what is still where it came from: in the ring, or in a hand that was given back.
     fn is_untaken(&self, index: usize, start: Place) -> bool {
         start.is_at(self.taken())
-            || self.active_hands().filter(|other| *other != index).any(|other| {
+            || self.full_hands().filter(|other| *other != index).any(|other| {
                 let other = &self.view.hands[other];
                 let is_returned = other.owner.load(Ordering::Acquire) == RETURNED;
                 is_returned && Place(other.start.load(Ordering::Acquire)).is_at(start)
@@ -194,7 +194,7 @@ impl Core {
                 oldest = Some((order, source));
             }
         };
-        for index in self.active_hands() {
+        for index in self.full_hands() {
             let hand = &self.view.hands[index];
             if hand.owner.load(Ordering::Acquire) != RETURNED {
                 continue;
@@ -256,7 +256,7 @@ impl Core {
                 from.start.store(next.0, Ordering::Release);
                 crash_point!("redeliver.moved");
                 if next.is_at(end) {
-                    let index = self.active_hands().find(|index| std::ptr::eq(&self.view.hands[*index], from));
+                    let index = self.full_hands().find(|index| std::ptr::eq(&self.view.hands[*index], from));
                     index.into_iter().for_each(|index| self.clear_hand(index));
                 }
                 taken.source = Source::Ring { hand, start, end: next };

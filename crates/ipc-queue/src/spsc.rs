@@ -337,7 +337,7 @@ impl<T, C> SpscProducer<T, C> {
             let bytes = core.distance(head, mine)?;
             Ok(bytes.saturating_add(size) <= core.settings.ring && mine.items_since(head) < core.settings.items)
         };
-        core.wait(&core.view.head.freed, &core.view.counts.put_waits, deadline, fits, left)?;
+        core.wait(&core.view.head.freed, &core.view.counts.put_waits, &core.pace, deadline, fits, left)?;
         self.0.theirs = core.head();
         Ok(())
     }
@@ -486,8 +486,10 @@ impl<T, C> SpscConsumer<T, C> {
             }
         } else {
             let ready = || Ok(is_filled() || core.tail().is_closed());
-            core.wait(&core.view.end.filled, &core.view.counts.get_waits, deadline, ready, left)?;
-            left()?;
+            core.wait(&core.view.end.filled, &core.view.counts.get_waits, &core.pace, deadline, ready, left)?;
+            if !is_filled() {
+                left()?;
+            }
         }
         self.0.theirs = core.tail().open();
         Ok(())

@@ -3,20 +3,21 @@
 //! ```text
 //! under the lock                         afterwards
 //!   note in a hand: from where to where    copy, decode
-//!   set the hand's bit                     clear the bit: this is the moment at which it is gone
+//!   make the hand one's own                empty the hand: this is the moment at which it is gone
 //!   move `taken`                           move `head` up to the earliest hand
 //! ```
-//! Whoever is killed before `taken` has moved has taken nothing; from then on until the bit is cleared, the message is in the hand of
+//! Whoever is killed before `taken` has moved has taken nothing; from then on until the hand is empty, the message is in the hand of
 //! a dead process, and goes to somebody else (`recover.rs`).
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use ipc_core::{Deadline, Roles, crash_point};
 use ipc_sync::mechanism::Locked;
 
 use crate::core::{Core, now};
-use crate::layout::{Header, LeaseField, PENDING, RETURNED};
+use crate::layout::{DEAD, HANDS, Header, LeaseField, PENDING, RETURNED};
 use crate::place::Place;
+use crate::put::AHEAD;
 use crate::{Error, Result};
 
 /// How many messages are taken before somebody looks at the clock, whether to look for the dead though nobody has to wait.
@@ -160,6 +161,9 @@ impl Core {
                 break;
             }
         }
+        if left > 2 * AHEAD {
+            self.ring.prefetch(end.bytes() + AHEAD, false);
+        }
         let lease = match self.reserve_lease_if(want.keep) {
             // To find that out, leases of the dead were given back: these are for taking.
             Err(Error::LeaseLimit { max }) if consumers.returned.load(Ordering::Relaxed) != 0 => {
@@ -172,7 +176,7 @@ impl Core {
         };
         let Some(hand) = self.note(taken, end, lease, self.next_order()) else { return self.without_hand(lease) };
         crash_point!("get.noted");
-        // Release: whoever sees that it has moved sees the bit of the hand.
+        // Release: whoever sees that it has moved sees the hand.
         consumers.taken.store(end.0, Ordering::Release);
         crash_point!("get.moved");
         found.source = Source::Ring { hand, start: taken, end };
@@ -211,17 +215,28 @@ impl Core {
     /// Notes in a free hand what is being taken. Under the lock.
     #[inline(always)]
     pub(crate) fn note(&self, start: Place, end: Place, lease: usize, order: u64) -> Option<usize> {
-        let active = &self.view.consumers.active;
         // Acquire: whoever had the hand before has done with it.
-        let index = (!active.load(Ordering::Acquire)).trailing_zeros() as usize;
+        let index = self.hands().position(|hand| hand.owner.load(Ordering::Acquire) == 0);
+        let index = index.or_else(|| self.one_more_hand())?;
         let hand = self.view.hands.get(index)?;
         hand.end.store(end.0, Ordering::Relaxed);
         hand.lease.store((lease as u64).wrapping_add(1), Ordering::Relaxed);
         hand.order.store(order, Ordering::Relaxed);
-        hand.owner.store(self.me(), Ordering::Relaxed);
-        hand.start.store(start.0, Ordering::Release);
-        active.fetch_or(1 << index, Ordering::AcqRel);
+        hand.start.store(start.0, Ordering::Relaxed);
+        // Release: whoever sees it in use sees from where on.
+        hand.owner.store(self.me(), Ordering::Release);
         Some(index)
+    }
+
+    /// Under the lock.
+    #[cold]
+    fn one_more_hand(&self) -> Option<usize> {
+        let hands = &self.view.consumers.hands;
+        let used = hands.load(Ordering::Relaxed) as usize;
+        (used < HANDS).then(|| {
+            hands.store(used as u64 + 1, Ordering::Release);
+            used
+        })
     }
 
     /// A message that begins somewhere in the ring; `left` is how many bytes there are.
@@ -244,24 +259,12 @@ impl Core {
     #[inline]
     pub(crate) fn free(&self) {
         let (consumers, head) = (&self.view.consumers, &self.view.head);
-        let bound = loop {
-            let moves = consumers.moves.load(Ordering::Acquire);
-            // In this order: whoever takes something after the look at `taken` does not take what lies before that.
-            let mut bound = self.taken();
-            let mut active = consumers.active.load(Ordering::Acquire);
-            while active != 0 {
-                let index = active.trailing_zeros() as usize;
-                active &= active - 1;
-                let start = Place(self.view.hands[index].start.load(Ordering::Acquire));
-                if bound.is_after(start) {
-                    bound = start;
-                }
-            }
-            // What went meanwhile from a hand that is given back to one that was not there may have been seen in neither.
-            if consumers.moves.load(Ordering::Acquire) == moves {
-                break bound;
-            }
-        };
+        let used = consumers.hands.load(Ordering::Relaxed);
+        // Of two that empty their hands at the same time at least one must see that both are empty.
+        if used > 1 {
+            fence(Ordering::SeqCst);
+        }
+        let bound = self.earliest_taken();
         let mut known = head.head.load(Ordering::Relaxed);
         while bound.is_after(Place(known)) {
             // Release: the bytes before it have been read. SeqCst: before the look for who sleeps.
@@ -270,9 +273,34 @@ impl Core {
                     crash_point!("get.freed");
                     head.freed.wake();
                     head.done.wake();
+                    // A second hand came into use meanwhile: the fence was missing, which this exchange was as well.
+                    if used <= 1 && consumers.hands.load(Ordering::Relaxed) > 1 {
+                        self.free();
+                    }
                     return;
                 }
                 Err(now) => known = now,
+            }
+        }
+    }
+
+    /// Before which place everything has been used.
+    #[inline]
+    fn earliest_taken(&self) -> Place {
+        let moves = &self.view.consumers.moves;
+        loop {
+            let known = moves.load(Ordering::Acquire);
+            // In this order: whoever takes something after the look at `taken` does not take what lies before that.
+            let mut bound = self.taken();
+            for hand in self.hands().filter(|hand| hand.owner.load(Ordering::Acquire) != 0) {
+                let start = Place(hand.start.load(Ordering::Acquire));
+                if bound.is_after(start) {
+                    bound = start;
+                }
+            }
+            // What went meanwhile from a hand that is given back to one that was empty may have been seen in neither.
+            if moves.load(Ordering::Acquire) == known {
+                return bound;
             }
         }
     }
@@ -286,6 +314,7 @@ impl Core {
         self.wait(
             &self.view.end.filled,
             &self.view.counts.get_waits,
+            &self.pace,
             deadline,
             || Ok(self.is_filled() || self.tail().is_closed() && self.is_over()?),
             || {
@@ -312,10 +341,9 @@ impl Core {
 
     /// Whether nothing of what others have taken can come back.
     fn is_over(&self) -> Result<bool> {
-        let is_others = |owner: u64| owner != 0 && owner < RETURNED && owner & !PENDING != self.me();
-        let active = self.view.consumers.active.load(Ordering::Acquire);
-        let hands = self.view.hands.iter().enumerate().filter(|(i, _)| active & 1 << i != 0);
-        let in_hands = hands.map(|(_, hand)| &hand.owner);
+        // What was given back counts as well: who did so may not have got so far as to say it.
+        let is_others = |owner: u64| owner != 0 && owner != DEAD && owner & !PENDING != self.me();
+        let in_hands = self.hands().map(|hand| &hand.owner);
         Ok(!in_hands.chain(self.lease_owners()).any(|owner| is_others(owner.load(Ordering::Acquire))))
     }
 
@@ -520,7 +548,8 @@ impl Core {
 
     #[inline]
     pub(crate) fn clear_hand(&self, hand: usize) {
-        self.view.consumers.active.fetch_and(!(1 << hand), Ordering::AcqRel);
+        // Release: what was in it has been used.
+        self.view.hands[hand].owner.store(0, Ordering::Release);
     }
 
     /// The extents of messages in the ring. Mostly there are none, and no allocation.
