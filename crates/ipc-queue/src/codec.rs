@@ -6,7 +6,8 @@ use std::marker::PhantomData;
 use ipc_core::{Decode, Encode, without_handles};
 use ipc_sync::mechanism::contents_of;
 
-use crate::{Error, Result};
+use crate::Error;
+use crate::error::Quick;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -38,22 +39,22 @@ pub(crate) fn with_scratch(mut f: impl FnMut(&mut Vec<u8>)) {
 pub(crate) type Of<T, C> = PhantomData<fn(T) -> C>;
 
 /// Appends a value's bytes. Handles in it are an error: they would have nothing to travel with.
-pub(crate) fn encode<T, C: Encode<T>>(value: &T, to: &mut Vec<u8>) -> Result<()> {
-    without_handles(|| C::encode(value, to)).map_err(Error::Encode)
+pub(crate) fn encode<T, C: Encode<T>>(value: &T, to: &mut Vec<u8>) -> Quick<()> {
+    without_handles(|| C::encode(value, to)).map_err(|error| Error::Encode(error).into())
 }
 
 #[inline]
-pub(crate) fn decode<T, C: Decode<T>>(bytes: &[u8]) -> Result<T> {
-    without_handles(|| C::decode(bytes)).map_err(Error::Decode)
+pub(crate) fn decode<T, C: Decode<T>>(bytes: &[u8]) -> Quick<T> {
+    without_handles(|| C::decode(bytes)).map_err(|error| Error::Decode(error).into())
 }
 
 /// Runs `f` with the bytes of a value.
 #[inline]
-pub(crate) fn encoded<T, C: Encode<T>, R>(value: &T, mut f: impl FnMut(&[u8]) -> Result<R>) -> Result<R> {
+pub(crate) fn encoded<T, C: Encode<T>, R>(value: &T, mut f: impl FnMut(&[u8]) -> Quick<R>) -> Quick<R> {
     match C::as_bytes(value) {
         Some(bytes) => f(bytes),
         None => {
-            let mut result = Err(Error::WouldBlock);
+            let mut result = Err(Error::WouldBlock.into());
             with_scratch(|scratch| {
                 result = match encode::<T, C>(value, scratch) {
                     Ok(()) => f(scratch),

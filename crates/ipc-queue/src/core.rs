@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use ipc_core::{Deadline, Participant, Ring, Roles, Segment, View};
 use ipc_sync::mechanism::{Lock, Locked, Slices, WaitWord};
 
+use crate::error::Quick;
 use crate::layout::{DEAD, EXTENTS, HANDS, Hand, LEASE_WORDS, LeaseField, PENDING, QueueState, RETURNED};
 use crate::place::Place;
 use crate::settings::Settings;
-use crate::{Error, Result, sys};
+use crate::{Error, sys};
 
 /// How long to look again and again before going to sleep: about what it takes to be woken.
 const SPIN: Duration = Duration::from_micros(20);
@@ -43,7 +44,7 @@ pub(crate) struct Core {
 
 impl Core {
     /// Makes the queue at the beginning of an empty segment.
-    pub(crate) fn create(segment: &Segment, settings: Settings, contents: u64, is_single: bool) -> Result<Core> {
+    pub(crate) fn create(segment: &Segment, settings: Settings, contents: u64, is_single: bool) -> Quick<Core> {
         let view = segment.create(0, settings.words(), |view: &View<QueueState>| {
             view.producers.lock.init();
             view.consumers.lock.init();
@@ -60,12 +61,12 @@ impl Core {
     }
 
     /// Opens what is there.
-    pub(crate) fn open(segment: &Segment, contents: u64, is_single: bool) -> Result<Core> {
+    pub(crate) fn open(segment: &Segment, contents: u64, is_single: bool) -> Quick<Core> {
         Core::of(segment.open(0)?, contents, is_single)
     }
 
     /// The settings are looked at once: what somebody writes over them later leads nobody astray.
-    fn of(view: View<QueueState>, contents: u64, is_single: bool) -> Result<Core> {
+    fn of(view: View<QueueState>, contents: u64, is_single: bool) -> Quick<Core> {
         let said = &view.settings;
         let word = |word: &AtomicU64| word.load(Ordering::Relaxed);
         let settings = Settings {
@@ -75,7 +76,7 @@ impl Core {
             leases: word(&said.leases),
             max_deliveries: word(&said.max_deliveries),
         };
-        let refused = |text: &str| Error::Memory(ipc_core::Error::Incompatible(text.into()));
+        let refused = |text: &str| Box::new(Error::Memory(ipc_core::Error::Incompatible(text.into())));
         if word(&said.contents) != contents {
             return Err(refused("the queue is for another type of messages, or another codec"));
         }
@@ -128,7 +129,7 @@ impl Core {
     }
 
     /// Whether the process with this number is there.
-    pub(crate) fn is_alive(&self, number: u64) -> Result<bool> {
+    pub(crate) fn is_alive(&self, number: u64) -> Quick<bool> {
         match Participant::from_number(number) {
             Some(who) => Ok(self.segment().is_alive(who)?),
             None => Ok(false),
@@ -137,7 +138,7 @@ impl Core {
 
     /// Takes a lock. Whoever gets it from a dead owner must see to what that has left.
     #[inline(always)]
-    pub(crate) fn lock(&self, lock: &Lock, deadline: Deadline) -> Result<Locked> {
+    pub(crate) fn lock(&self, lock: &Lock, deadline: Deadline) -> Quick<Locked> {
         match lock.acquire(self.segment(), deadline) {
             Ok(locked) => Ok(locked),
             Err(ipc_sync::Error::WouldBlock) => self.lock_patiently(lock),
@@ -146,9 +147,11 @@ impl Core {
     }
 
     #[cold]
-    fn lock_patiently(&self, lock: &Lock) -> Result<Locked> {
+    fn lock_patiently(&self, lock: &Lock) -> Quick<Locked> {
         let locked = lock.acquire(self.segment(), Deadline::after(LOCK_PATIENCE));
-        locked.map_err(|error| if matches!(error, ipc_sync::Error::Timeout) { Error::WouldBlock } else { error.into() })
+        locked.map_err(
+            |error| if matches!(error, ipc_sync::Error::Timeout) { Error::WouldBlock.into() } else { error.into() },
+        )
     }
 
     #[inline(always)]
@@ -173,9 +176,9 @@ impl Core {
 
     /// How far a place is behind another one; an error if that cannot be.
     #[inline]
-    pub(crate) fn distance(&self, from: Place, to: Place) -> Result<u64> {
+    pub(crate) fn distance(&self, from: Place, to: Place) -> Quick<u64> {
         let bytes = to.bytes_since(from);
-        if bytes <= self.settings.ring { Ok(bytes) } else { Err(Error::Damaged("its places are out of order")) }
+        if bytes <= self.settings.ring { Ok(bytes) } else { Err(Error::Damaged("its places are out of order").into()) }
     }
 
     /// The hands that something may be in.
@@ -260,7 +263,7 @@ impl Core {
     }
 
     /// Closes the queue for everybody.
-    pub(crate) fn close(&self) -> Result<()> {
+    pub(crate) fn close(&self) -> Quick<()> {
         self.segment().check_fork()?;
         self.view.end.tail.fetch_or(Place::START.closed().0, Ordering::SeqCst);
         ipc_core::crash_point!("close.marked");
@@ -281,14 +284,14 @@ impl Core {
     }
 
     /// Whether somebody is left who has the other end, this process included.
-    pub(crate) fn is_anybody_left(&self, role: Roles) -> Result<bool> {
+    pub(crate) fn is_anybody_left(&self, role: Roles) -> Quick<bool> {
         Ok(self.segment().has_role(role)?)
     }
 
     /// Whether somebody is left who could end a wait: not if this process's only handle, which has both ends, is the last one in the world,
     /// and nothing can come back from a lease. As long as the queue has never left the process, threads may have the handle by
     /// reference.
-    pub(crate) fn could_be_ended(&self) -> Result<bool> {
+    pub(crate) fn could_be_ended(&self) -> Quick<bool> {
         let segment = self.segment();
         let is_mine_alone = segment.own_handles() == 1 && segment.own_roles(Roles::BOTH) == 2;
         let is_alone = is_mine_alone && segment.was_shared() && !segment.has_others()?;
@@ -297,7 +300,7 @@ impl Core {
 
     /// As [`is_anybody_left`](Core::is_anybody_left), looking only if somebody has left since the last time.
     #[inline]
-    pub(crate) fn is_anybody_left_since(&self, role: Roles) -> Result<bool> {
+    pub(crate) fn is_anybody_left_since(&self, role: Roles) -> Quick<bool> {
         let departures = self.view.settings.departures.load(Ordering::Relaxed);
         if departures == self.seen_departures.load(Ordering::Relaxed) {
             return Ok(true);
@@ -333,9 +336,9 @@ impl Core {
         waits: &AtomicU64,
         pace: &Pace,
         deadline: Deadline,
-        mut ready: impl FnMut() -> Result<bool>,
-        check: impl FnMut() -> Result<()>,
-    ) -> Result<()> {
+        mut ready: impl FnMut() -> Quick<bool>,
+        check: impl FnMut() -> Quick<()>,
+    ) -> Quick<()> {
         if pace.spin(deadline, &mut ready)? {
             return Ok(());
         }
@@ -347,9 +350,9 @@ impl Core {
         &self,
         word: &WaitWord,
         deadline: Deadline,
-        ready: impl FnMut() -> Result<bool>,
-        check: impl FnMut() -> Result<()>,
-    ) -> Result<()> {
+        ready: impl FnMut() -> Quick<bool>,
+        check: impl FnMut() -> Quick<()>,
+    ) -> Quick<()> {
         self.wait_counted(word, None, deadline, ready, check)
     }
 
@@ -358,9 +361,9 @@ impl Core {
         word: &WaitWord,
         waits: Option<&AtomicU64>,
         deadline: Deadline,
-        mut ready: impl FnMut() -> Result<bool>,
-        mut check: impl FnMut() -> Result<()>,
-    ) -> Result<()> {
+        mut ready: impl FnMut() -> Quick<bool>,
+        mut check: impl FnMut() -> Quick<()>,
+    ) -> Quick<()> {
         let departures = || self.view.settings.departures.load(Ordering::SeqCst);
         let mut known = departures();
         check()?;
@@ -410,7 +413,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    fn spin(&self, deadline: Deadline, ready: &mut impl FnMut() -> Result<bool>) -> Result<bool> {
+    fn spin(&self, deadline: Deadline, ready: &mut impl FnMut() -> Quick<bool>) -> Quick<bool> {
         if !is_spinning_of_use() {
             return ready();
         }

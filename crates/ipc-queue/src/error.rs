@@ -53,6 +53,9 @@ pub enum Error {
     /// This end was sent to another process and belongs to it now.
     #[error("this end was sent away and belongs to its receiver now")]
     Moved,
+    /// A handle has arrived that is not the end of a queue that was expected: a producer in place of a consumer, or of a whole queue.
+    #[error("it is another end of a queue than expected")]
+    OtherEnd,
     /// There is no memory for a long message. Nothing was put.
     #[error("there is no memory for a message of {len} bytes")]
     NoMemory {
@@ -85,6 +88,17 @@ pub enum Error {
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The result of the steps inside: its error is one word, so it stays in registers. An [`Error`] has many, and a result that has it is put
+/// together in memory and moved as a whole, for which the processor has to wait: longer than for the locks.
+pub(crate) type Quick<T> = std::result::Result<T, Box<Error>>;
+
+impl From<Box<Error>> for Error {
+    #[cold]
+    fn from(error: Box<Error>) -> Error {
+        *error
+    }
+}
+
 impl Error {
     /// Whether a `try_` call would have had to wait.
     pub fn is_would_block(&self) -> bool {
@@ -109,6 +123,20 @@ impl Error {
     /// Whether nothing will ever come any more: the queue was closed, or nobody is left at the other end.
     pub fn is_end(&self) -> bool {
         self.is_closed() || self.is_disconnected()
+    }
+}
+
+impl From<ipc_core::Error> for Box<Error> {
+    #[cold]
+    fn from(error: ipc_core::Error) -> Box<Error> {
+        Box::new(error.into())
+    }
+}
+
+impl From<ipc_sync::Error> for Box<Error> {
+    #[cold]
+    fn from(error: ipc_sync::Error) -> Box<Error> {
+        Box::new(error.into())
     }
 }
 

@@ -15,11 +15,12 @@ use std::sync::atomic::Ordering;
 
 use ipc_core::{Deadline, Roles, crash_point};
 
+use crate::Error;
 use crate::core::Core;
+use crate::error::Quick;
 use crate::layout::{EXTENTS, LeaseField};
 use crate::place::Place;
 use crate::put::Message;
-use crate::{Error, Result};
 
 const QUEUED: u64 = 1 << 63;
 const LEASED: u64 = 1 << 62;
@@ -71,10 +72,10 @@ impl Drop for Extent<'_> {
 impl Core {
     /// Puts a message that does not go through the ring.
     #[cold]
-    pub(crate) fn put_long(&self, bytes: &[u8], deadline: Deadline) -> Result<()> {
+    pub(crate) fn put_long(&self, bytes: &[u8], deadline: Deadline) -> Quick<()> {
         let len = bytes.len() as u64;
         if len > self.settings.max_message {
-            return Err(Error::TooLarge { len, max: self.settings.max_message });
+            return Err(Error::TooLarge { len, max: self.settings.max_message }.into());
         }
         let extent = self.write_extent(bytes, deadline)?;
         let put = self.put_message(&Message::Extent(&extent), deadline);
@@ -85,7 +86,7 @@ impl Core {
     }
 
     /// Writes bytes into an extent; waits until there is a free one.
-    pub(crate) fn write_extent(&self, bytes: &[u8], deadline: Deadline) -> Result<Extent<'_>> {
+    pub(crate) fn write_extent(&self, bytes: &[u8], deadline: Deadline) -> Quick<Extent<'_>> {
         let len = bytes.len() as u64;
         let extent = match self.claim_extent(len)? {
             Some(extent) => extent,
@@ -97,7 +98,7 @@ impl Core {
                 crash_point!("extent.written");
                 Ok(extent)
             }
-            Err(ipc_core::Error::Io { source, .. }) => Err(Error::NoMemory { len, source }),
+            Err(ipc_core::Error::Io { source, .. }) => Err(Error::NoMemory { len, source }.into()),
             Err(error) => Err(error.into()),
         }
     }
@@ -107,7 +108,7 @@ impl Core {
     }
 
     /// Takes a free extent, unless all together would take too much.
-    fn claim_extent(&self, len: u64) -> Result<Option<Extent<'_>>> {
+    fn claim_extent(&self, len: u64) -> Quick<Option<Extent<'_>>> {
         self.segment().check_fork()?;
         let (owners, lens) = self.extent_words();
         let mut free = None;
@@ -136,11 +137,11 @@ impl Core {
         }))
     }
 
-    fn wait_for_extent(&self, len: u64, deadline: Deadline) -> Result<Extent<'_>> {
+    fn wait_for_extent(&self, len: u64, deadline: Deadline) -> Quick<Extent<'_>> {
         self.look_for_the_dead()?;
         let mut extent = self.claim_extent(len)?;
         if extent.is_none() && deadline.is_now() {
-            return Err(Error::WouldBlock);
+            return Err(Error::WouldBlock.into());
         }
         if extent.is_none() {
             self.wait(
@@ -150,7 +151,7 @@ impl Core {
                 deadline,
                 || {
                     if self.tail().is_closed() {
-                        return Err(Error::Closed);
+                        return Err(Error::Closed.into());
                     }
                     extent = self.claim_extent(len)?;
                     Ok(extent.is_some())
@@ -158,15 +159,15 @@ impl Core {
                 || {
                     self.look_for_the_dead()?;
                     let left = self.is_anybody_left(Roles::CONSUMER)? && self.could_be_ended()?;
-                    if left { Ok(()) } else { Err(Error::Disconnected) }
+                    if left { Ok(()) } else { Err(Error::Disconnected.into()) }
                 },
             )?;
         }
-        extent.ok_or(Error::Damaged("an extent came and went"))
+        extent.ok_or_else(|| Error::Damaged("an extent came and went").into())
     }
 
     /// Appends the bytes of an extent to a vector.
-    pub(crate) fn read_extent(&self, index: u64, len: u64, to: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn read_extent(&self, index: u64, len: u64, to: &mut Vec<u8>) -> Quick<()> {
         let index = self.extent_index(index, len)?;
         let start = to.len();
         // Grows with what is there: a length that is a lie must not take memory.
@@ -183,14 +184,14 @@ impl Core {
     }
 
     /// Copies some of the bytes of an extent.
-    pub(crate) fn read_extent_at(&self, index: u64, offset: u64, to: &mut [u8]) -> Result<()> {
+    pub(crate) fn read_extent_at(&self, index: u64, offset: u64, to: &mut [u8]) -> Quick<()> {
         let index = self.extent_index(index, offset.saturating_add(to.len() as u64))?;
         Ok(self.segment().read_end(self.extent_offset(index) + offset, to)?)
     }
 
-    fn extent_index(&self, index: u64, len: u64) -> Result<usize> {
+    fn extent_index(&self, index: u64, len: u64) -> Quick<usize> {
         if index >= EXTENTS || len > self.settings.stride() {
-            return Err(Error::Damaged("a message lies in an extent that there is not"));
+            return Err(Error::Damaged("a message lies in an extent that there is not").into());
         }
         Ok(index as usize)
     }
@@ -243,7 +244,7 @@ impl Core {
 
     /// Frees what belongs to a message that was used up, to a lease that is over, or to a dead writer. Under the consumers' lock, hence
     /// nobody else does the same.
-    pub(crate) fn free_stray_extents(&self, mut is_alive: impl FnMut(u64) -> Result<bool>) -> Result<()> {
+    pub(crate) fn free_stray_extents(&self, mut is_alive: impl FnMut(u64) -> Quick<bool>) -> Quick<()> {
         let head = self.head();
         for (index, word) in self.extent_words().0.iter().enumerate() {
             let owner = word.load(Ordering::Acquire);

@@ -8,11 +8,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::codec::{Of, contents, decode, encode, encoded, with_scratch};
 use crate::core::Core;
+use crate::error::Quick;
 use crate::in_place::Peek;
 use crate::layout::Header;
 use crate::settings::Settings;
 use crate::take::{Source, Taken, Want};
-use crate::{DeadLetter, Error, Lease, PutError, PutManyError, Result};
+use crate::{DeadLetter, Error, Lease, PutError, PutManyError};
 
 pub(crate) struct End<T, C> {
     pub(crate) core: Arc<Core>,
@@ -21,26 +22,26 @@ pub(crate) struct End<T, C> {
 }
 
 impl<T, C> End<T, C> {
-    pub(crate) fn create(settings: &Settings, is_single: bool) -> Result<End<T, C>> {
+    pub(crate) fn create(settings: &Settings, is_single: bool) -> Quick<End<T, C>> {
         let settings = settings.checked()?;
         let segment = Segment::sparse(settings.layout())?;
         End::with(Core::create(&segment, settings, contents::<T, C>(), is_single)?, Roles::BOTH)
     }
 
-    pub(crate) fn create_named(name: &str, settings: &Settings, ownership: ipc_core::Ownership) -> Result<End<T, C>> {
+    pub(crate) fn create_named(name: &str, settings: &Settings, ownership: ipc_core::Ownership) -> Quick<End<T, C>> {
         let settings = settings.checked()?;
-        let make = |segment: &Segment| -> Result<End<T, C>> {
+        let make = |segment: &Segment| -> Quick<End<T, C>> {
             End::with(Core::create(segment, settings, contents::<T, C>(), false)?, Roles::BOTH)
         };
         Segment::create_named_filled(name, settings.layout(), ownership, make)
     }
 
-    pub(crate) fn open_named(name: &str) -> Result<End<T, C>> {
+    pub(crate) fn open_named(name: &str) -> Quick<End<T, C>> {
         let segment = Segment::open_named(name)?;
         End::with(Core::open(&segment, contents::<T, C>(), false)?, Roles::BOTH)
     }
 
-    fn with(core: Core, roles: Roles) -> Result<End<T, C>> {
+    fn with(core: Core, roles: Roles) -> Quick<End<T, C>> {
         let role = Role::new(core.segment(), roles)?;
         Ok(End { core: Arc::new(core), role: Some(role), of: Of::default() })
     }
@@ -50,7 +51,7 @@ impl<T, C> End<T, C> {
         End { core: Arc::clone(&self.core), role: Some(self.role().part(roles)), of: Of::default() }
     }
 
-    pub(crate) fn received(role: Role, is_single: bool) -> Result<End<T, C>> {
+    pub(crate) fn received(role: Role, is_single: bool) -> Quick<End<T, C>> {
         let core = Core::open(role.segment(), contents::<T, C>(), is_single)?;
         Ok(End { core: Arc::new(core), role: Some(role), of: Of::default() })
     }
@@ -87,9 +88,13 @@ impl<T, C> Serialize for End<T, C> {
     }
 }
 
-impl<'de, T, C> Deserialize<'de> for End<T, C> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<End<T, C>, D::Error> {
-        End::received(Role::deserialize(deserializer)?, false).map_err(|error| de::Error::custom(explain(&error)))
+impl<T, C> End<T, C> {
+    /// What arrives must be the end that is expected.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(roles: Roles, deserializer: D) -> Result<End<T, C>, D::Error> {
+        let role = Role::deserialize(deserializer)?;
+        let is_other = role.roles() != roles;
+        let end = if is_other { Err(Error::OtherEnd.into()) } else { End::received(role, false) };
+        end.map_err(|error| de::Error::custom(explain(&*error)))
     }
 }
 
@@ -99,7 +104,7 @@ impl<T, C: Encode<T>> End<T, C> {
     pub(crate) fn put<B: std::borrow::Borrow<T>>(&self, value: B, deadline: Deadline) -> Result<(), PutError<B>> {
         match encoded::<T, C, _>(value.borrow(), |bytes| self.core.put(bytes, deadline)) {
             Ok(()) => Ok(()),
-            Err(error) => Err(PutError { value, error }),
+            Err(error) => Err(PutError { value, error: *error }),
         }
     }
 
@@ -112,14 +117,14 @@ impl<T, C: Encode<T>> End<T, C> {
         while put < values.len() {
             match self.put_some(&values[put..], deadline) {
                 Ok(some) => put += some,
-                Err(error) => return Err(PutManyError { put, error }),
+                Err(error) => return Err(PutManyError { put, error: *error }),
             }
         }
         Ok(())
     }
 
     /// Puts at least one of several values. Returns how many.
-    fn put_some<B: std::borrow::Borrow<T>>(&self, values: &[B], deadline: Deadline) -> Result<usize> {
+    fn put_some<B: std::borrow::Borrow<T>>(&self, values: &[B], deadline: Deadline) -> Quick<usize> {
         let max = self.core.settings.max_record().min(self.core.settings.max_message);
         let fits = |bytes: &&[u8]| bytes.len() as u64 <= max;
         if C::as_bytes(values[0].borrow()).is_some() {
@@ -138,7 +143,7 @@ impl<T, C: Encode<T>> End<T, C> {
         max: u64,
         scratch: &mut Vec<u8>,
         deadline: Deadline,
-    ) -> Result<usize> {
+    ) -> Quick<usize> {
         // Each with its length before it, as many as fit into a part of the ring.
         let mut error = None;
         for value in values {
@@ -168,7 +173,7 @@ impl<T, C: Encode<T>> End<T, C> {
     }
 
     /// The first one, which is long.
-    fn put_first<B: std::borrow::Borrow<T>>(&self, values: &[B], deadline: Deadline) -> Result<usize> {
+    fn put_first<B: std::borrow::Borrow<T>>(&self, values: &[B], deadline: Deadline) -> Quick<usize> {
         encoded::<T, C, _>(values[0].borrow(), |bytes| self.core.put(bytes, deadline))?;
         Ok(1)
     }
@@ -193,10 +198,10 @@ impl<'a> Iterator for Framed<'a> {
 /// What comes out.
 impl<T, C: Decode<T>> End<T, C> {
     #[inline]
-    pub(crate) fn get(&self, deadline: Deadline) -> Result<T> {
+    pub(crate) fn get(&self, deadline: Deadline) -> Quick<T> {
         let mut taken = Taken::nothing(&self.core);
         self.core.take(&mut taken, Want::ONE, deadline)?;
-        let mut value = Err(Error::WouldBlock);
+        let mut value = Err(Error::WouldBlock.into());
         with_scratch(|scratch| {
             value = match taken.one(scratch) {
                 Ok(()) => decode::<T, C>(scratch),
@@ -208,7 +213,7 @@ impl<T, C: Decode<T>> End<T, C> {
         Ok(value)
     }
 
-    pub(crate) fn get_many(&self, most: usize, deadline: Deadline) -> Result<Vec<T>> {
+    pub(crate) fn get_many(&self, most: usize, deadline: Deadline) -> Quick<Vec<T>> {
         if most == 0 {
             return Ok(Vec::new());
         }
@@ -233,12 +238,12 @@ impl<T, C: Decode<T>> End<T, C> {
         Ok(values)
     }
 
-    pub(crate) fn lease(&self, deadline: Deadline) -> Result<Lease<T>> {
+    pub(crate) fn lease(&self, deadline: Deadline) -> Quick<Lease<T>> {
         let core = &self.core;
         let mut taken = Taken::nothing(core);
         core.take(&mut taken, Want { most: 1, keep: true }, deadline)?;
         let (lease, deliveries) = (taken.lease, taken.deliveries());
-        let mut value = Err(Error::WouldBlock);
+        let mut value = Err(Error::WouldBlock.into());
         with_scratch(|scratch| {
             value = match taken.one(scratch) {
                 Ok(()) => decode::<T, C>(scratch),
@@ -256,7 +261,7 @@ impl<T, C: Decode<T>> End<T, C> {
         Ok(Lease::new(value, Arc::clone(core), lease, deliveries))
     }
 
-    pub(crate) fn take_dead_letters(&self) -> Result<Vec<DeadLetter<T>>> {
+    pub(crate) fn take_dead_letters(&self) -> Quick<Vec<DeadLetter<T>>> {
         let letters = self.core.take_dead()?.into_iter().map(|(bytes, deliveries)| DeadLetter {
             value: ipc_core::without_handles(|| C::decode(&bytes)),
             bytes,
@@ -267,7 +272,7 @@ impl<T, C: Decode<T>> End<T, C> {
 }
 
 impl<T, C> End<T, C> {
-    pub(crate) fn get_bytes_into(&self, to: &mut Vec<u8>, deadline: Deadline) -> Result<()> {
+    pub(crate) fn get_bytes_into(&self, to: &mut Vec<u8>, deadline: Deadline) -> Quick<()> {
         let mut taken = Taken::nothing(&self.core);
         self.core.take(&mut taken, Want::ONE, deadline)?;
         taken.one(to)?;
@@ -275,13 +280,13 @@ impl<T, C> End<T, C> {
         Ok(())
     }
 
-    pub(crate) fn peek(&self, deadline: Deadline) -> Result<Peek<'_>> {
+    pub(crate) fn peek(&self, deadline: Deadline) -> Quick<Peek<'_>> {
         let mut taken = Taken::nothing(&self.core);
         self.core.take(&mut taken, Want::ONE, deadline)?;
         Ok(Peek::new(&self.core, taken))
     }
 
-    pub(crate) fn stats(&self) -> Result<Stats> {
+    pub(crate) fn stats(&self) -> Quick<Stats> {
         let core = &self.core;
         core.segment().check_fork()?;
         let count = |word: &std::sync::atomic::AtomicU64| word.load(std::sync::atomic::Ordering::Relaxed);
@@ -310,7 +315,7 @@ impl<T, C> End<T, C> {
     }
 
     /// Waits until all is done.
-    pub(crate) fn join(&self, timeout: Option<Duration>) -> Result<()> {
+    pub(crate) fn join(&self, timeout: Option<Duration>) -> Quick<()> {
         let core = &self.core;
         core.segment().check_fork()?;
         let deadline = timeout.map_or(Deadline::NEVER, Deadline::after);
@@ -323,7 +328,7 @@ impl<T, C> End<T, C> {
             || {
                 core.look_for_the_dead()?;
                 let left = core.is_anybody_left(Roles::CONSUMER)? || core.unfinished() == 0;
-                if left { Ok(()) } else { Err(Error::Disconnected) }
+                if left { Ok(()) } else { Err(Error::Disconnected.into()) }
             },
         )
     }

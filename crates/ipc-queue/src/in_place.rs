@@ -108,7 +108,7 @@ impl<'a> Reservation<'a> {
         ipc_core::crash_point!("put.filled");
         self.core.view.local().unmark(PLACE);
         let end = room.tail.after(header.size(), 1);
-        self.core.publish(&room, end)
+        Ok(self.core.publish(&room, end)?)
     }
 }
 
@@ -198,7 +198,7 @@ impl<'a> Peek<'a> {
         match lies {
             Place::Ring(at) if self.core.ring.read(at + offset as u64, to) => Ok(()),
             Place::Ring(_) => Err(Error::Damaged("a message is longer than the ring")),
-            Place::Extent(index) => self.core.read_extent_at(index, offset as u64, to),
+            Place::Extent(index) => Ok(self.core.read_extent_at(index, offset as u64, to)?),
             Place::Lease(lease) => {
                 let mut bytes = Vec::new();
                 self.core.append_lease(lease, &mut bytes)?;

@@ -8,7 +8,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use ipc_core::{Deadline, Decode, Encode, Postcard};
-use serde::{Deserialize, Serialize};
 
 use crate::core::Core;
 use crate::handle::{End, Stats};
@@ -47,12 +46,10 @@ use crate::{DeadLetter, Error, PutError, PutManyError, Result, Settings};
 ///
 /// # References
 /// CPython `multiprocessing.JoinableQueue`.
-#[derive(Serialize, Deserialize)]
-#[serde(transparent, bound = "")]
 pub struct JoinableQueue<T, C = Postcard>(End<T, C>);
 
 puts!(JoinableQueue);
-ends!(JoinableQueue);
+ends!(JoinableQueue BOTH;);
 
 impl<T, C> JoinableQueue<T, C> {
     /// Makes a queue with the settings of [`Settings::new`].
@@ -104,7 +101,7 @@ impl<T, C> JoinableQueue<T, C> {
     /// # Errors
     /// [`Error::Disconnected`] when nobody is left who could do them.
     pub fn join(&self) -> Result<()> {
-        self.0.join(None)
+        Ok(self.0.join(None)?)
     }
 
     /// The same, but waits for `timeout` at most.
@@ -112,7 +109,7 @@ impl<T, C> JoinableQueue<T, C> {
     /// # Errors
     /// As [`join`](JoinableQueue::join), [`Error::Timeout`].
     pub fn join_timeout(&self, timeout: Duration) -> Result<()> {
-        self.0.join(Some(timeout))
+        Ok(self.0.join(Some(timeout))?)
     }
 
     /// How many tasks there are that are not done, taken or not.
@@ -152,7 +149,7 @@ impl<T, C: Decode<T>> JoinableQueue<T, C> {
     /// # Errors
     /// As [`Queue::take_dead_letters`](crate::Queue::take_dead_letters).
     pub fn take_dead_letters(&self) -> Result<Vec<DeadLetter<T>>> {
-        self.0.take_dead_letters()
+        Ok(self.0.take_dead_letters()?)
     }
 
     fn get_until(&self, deadline: Deadline) -> Result<T> {

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ipc_core::{CodecError, Deadline, crash_point};
 
 use crate::core::Core;
+use crate::error::Quick;
 use crate::extent::Extent;
 use crate::layout::{DEAD, INLINE, LeaseField, PENDING, RETURNED};
 use crate::take::{NO_LEASE, Source, Taken};
@@ -24,7 +25,7 @@ use crate::{Error, Result};
 
 impl Core {
     /// Takes a free lease. Under the consumers' lock.
-    pub(crate) fn reserve_lease(&self) -> Result<usize> {
+    pub(crate) fn reserve_lease(&self) -> Quick<usize> {
         let owners = self.lease_owners();
         let hint = &self.view.consumers.lease_hint;
         let from = (hint.load(Ordering::Relaxed) as usize).min(owners.len());
@@ -47,7 +48,7 @@ impl Core {
     }
 
     /// The same if one is wanted.
-    pub(crate) fn reserve_lease_if(&self, wanted: bool) -> Result<usize> {
+    pub(crate) fn reserve_lease_if(&self, wanted: bool) -> Quick<usize> {
         if wanted { self.reserve_lease() } else { Ok(NO_LEASE) }
     }
 
@@ -59,7 +60,7 @@ impl Core {
     }
 
     /// Keeps a message that was taken, whose bytes these are, in its lease. `owner` is whose it is then.
-    pub(crate) fn keep(&self, taken: &mut Taken<'_>, bytes: &[u8], owner: u64, deadline: Deadline) -> Result<()> {
+    pub(crate) fn keep(&self, taken: &mut Taken<'_>, bytes: &[u8], owner: u64, deadline: Deadline) -> Quick<()> {
         let lease = taken.lease;
         let Source::Ring { hand, start, end } = taken.source else {
             taken.forget(); // it is there already
@@ -111,7 +112,7 @@ impl Core {
 
     /// A message that was delivered too often becomes a dead letter.
     #[cold]
-    pub(crate) fn bury(&self, mut taken: Taken<'_>) -> Result<()> {
+    pub(crate) fn bury(&self, mut taken: Taken<'_>) -> Quick<()> {
         let mut bytes = Vec::new();
         taken.one(&mut bytes)?;
         // Counted first: of two that come at the same time neither may find room for one more. A kill is repaired by counting.
@@ -133,14 +134,14 @@ impl Core {
     }
 
     /// Appends the bytes of a message that is in a lease to a vector.
-    pub(crate) fn append_lease(&self, lease: usize, to: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn append_lease(&self, lease: usize, to: &mut Vec<u8>) -> Quick<()> {
         let len = self.lease_field(lease, LeaseField::Len).load(Ordering::Relaxed);
         let extent = self.lease_field(lease, LeaseField::Extent).load(Ordering::Relaxed);
         if extent != 0 {
             return self.read_extent(extent - 1, len, to);
         }
         if len > INLINE as u64 {
-            return Err(Error::Damaged("a lease has an impossible length"));
+            return Err(Error::Damaged("a lease has an impossible length").into());
         }
         let end = to.len() + len as usize;
         for word in &self.lease_bytes(lease)[..(len as usize).div_ceil(8)] {
@@ -174,7 +175,7 @@ impl Core {
     }
 
     /// Takes all dead letters out.
-    pub(crate) fn take_dead(&self) -> Result<Vec<(Vec<u8>, u64)>> {
+    pub(crate) fn take_dead(&self) -> Quick<Vec<(Vec<u8>, u64)>> {
         let consumers = &self.view.consumers;
         let locked = self.lock(&consumers.lock, Deadline::NEVER)?;
         let repaired = if locked.died().is_some() { self.repair_consumers() } else { Ok(()) };

@@ -6,11 +6,12 @@ use std::time::Duration;
 use ipc_core::{Deadline, Roles, crash_point};
 use ipc_sync::mechanism::Locked;
 
+use crate::Error;
 use crate::core::{Core, now};
+use crate::error::Quick;
 use crate::extent::Extent;
 use crate::layout::Header;
 use crate::place::Place;
-use crate::{Error, Result};
 
 /// How long others wait for one who waits for much room and does not stir: it may be dead, or stopped.
 const WANTED_FOR: Duration = Duration::from_millis(200);
@@ -59,7 +60,7 @@ impl Room {
 impl Core {
     /// Puts one message.
     #[inline]
-    pub(crate) fn put(&self, bytes: &[u8], deadline: Deadline) -> Result<()> {
+    pub(crate) fn put(&self, bytes: &[u8], deadline: Deadline) -> Quick<()> {
         if bytes.len() as u64 > self.settings.max_record() || bytes.len() as u64 > self.settings.max_message {
             return self.put_long(bytes, deadline);
         }
@@ -67,7 +68,7 @@ impl Core {
     }
 
     #[inline]
-    pub(crate) fn put_message(&self, message: &Message<'_>, deadline: Deadline) -> Result<()> {
+    pub(crate) fn put_message(&self, message: &Message<'_>, deadline: Deadline) -> Quick<()> {
         let mut room = Room::none();
         self.room(&mut room, message.size(), deadline)?;
         let end = self.write(room.tail, message);
@@ -83,7 +84,7 @@ impl Core {
         &self,
         messages: impl Iterator<Item = &'a [u8]> + Clone,
         deadline: Deadline,
-    ) -> Result<usize> {
+    ) -> Quick<usize> {
         let Some(first) = messages.clone().next() else { return Ok(0) };
         let mut room = Room::none();
         self.room(&mut room, Header::size_of(first.len() as u64), deadline)?;
@@ -130,7 +131,7 @@ impl Core {
 
     /// Moves the tail, which makes everything before it part of the queue; unless the queue was closed meanwhile.
     #[inline(always)]
-    pub(crate) fn publish(&self, room: &Room, end: Place) -> Result<()> {
+    pub(crate) fn publish(&self, room: &Room, end: Place) -> Quick<()> {
         let producers = &self.view.producers;
         // Release: publishes the messages; pairs with the Acquire in `take`. SeqCst: before the look for who sleeps.
         let moved =
@@ -138,7 +139,7 @@ impl Core {
         crash_point!("put.published");
         self.unlock(&producers.lock, room.locked);
         if !moved {
-            return Err(self.why_not_moved());
+            return Err(self.why_not_moved().into());
         }
         crash_point!("put.unlocked");
         self.view.end.filled.wake();
@@ -153,16 +154,16 @@ impl Core {
 
     /// Takes the producers' lock, once there are so many bytes of room, and room for a message.
     #[inline(always)]
-    pub(crate) fn room(&self, room: &mut Room, size: u64, deadline: Deadline) -> Result<()> {
+    pub(crate) fn room(&self, room: &mut Room, size: u64, deadline: Deadline) -> Quick<()> {
         if !self.is_anybody_left_since(Roles::CONSUMER)? {
-            return Err(Error::Disconnected);
+            return Err(Error::Disconnected.into());
         }
         if self.try_room(room, size, 0, deadline)? { Ok(()) } else { self.wait_for_room(room, size, deadline) }
     }
 
     /// Takes the lock if there is room now. `token` is that of one who waits for much room.
     #[inline(always)]
-    fn try_room(&self, room: &mut Room, size: u64, token: u64, deadline: Deadline) -> Result<bool> {
+    fn try_room(&self, room: &mut Room, size: u64, token: u64, deadline: Deadline) -> Quick<bool> {
         let producers = &self.view.producers;
         room.locked = self.lock(&producers.lock, deadline)?;
         if room.locked.died().is_some() {
@@ -177,11 +178,11 @@ impl Core {
 
     /// Under the lock: the tail, and how much room there is behind it.
     #[inline(always)]
-    fn look_for_room(&self, room: &mut Room, size: u64, token: u64) -> Result<bool> {
+    fn look_for_room(&self, room: &mut Room, size: u64, token: u64) -> Quick<bool> {
         let producers = &self.view.producers;
         let tail = Place(self.view.end.tail.load(Ordering::Relaxed));
         if tail.is_closed() {
-            return Err(Error::Closed);
+            return Err(Error::Closed.into());
         }
         if producers.wanted_until.load(Ordering::Relaxed) != 0 && self.is_wanted_by_another(token) {
             return Ok(false);
@@ -206,7 +207,7 @@ impl Core {
     }
 
     /// Under the lock: how much room there is behind a place, after a look at the head.
-    fn measure(&self, room: &mut Room, tail: Place) -> Result<()> {
+    fn measure(&self, room: &mut Room, tail: Place) -> Quick<()> {
         // Acquire: who has freed the room has read what was there.
         let head = self.head();
         self.view.producers.seen_head.store(head.0, Ordering::Relaxed);
@@ -232,7 +233,7 @@ impl Core {
     }
 
     #[cold]
-    fn wait_for_room(&self, room: &mut Room, size: u64, deadline: Deadline) -> Result<()> {
+    fn wait_for_room(&self, room: &mut Room, size: u64, deadline: Deadline) -> Quick<()> {
         if deadline.is_now() {
             return Err(self.why_no_room());
         }
@@ -252,7 +253,7 @@ impl Core {
             },
             || {
                 self.check_consumers()?;
-                if self.could_be_ended()? { Ok(()) } else { Err(Error::Disconnected) }
+                if self.could_be_ended()? { Ok(()) } else { Err(Error::Disconnected.into()) }
             },
         );
         if waited.is_err() && token != 0 {
@@ -275,14 +276,14 @@ impl Core {
     }
 
     /// For one who waits for room: the dead give it back; and is anybody left who could make some?
-    fn check_consumers(&self) -> Result<()> {
+    fn check_consumers(&self) -> Quick<()> {
         self.look_for_the_dead()?;
-        if self.is_anybody_left(Roles::CONSUMER)? { Ok(()) } else { Err(Error::Disconnected) }
+        if self.is_anybody_left(Roles::CONSUMER)? { Ok(()) } else { Err(Error::Disconnected.into()) }
     }
 
-    fn why_no_room(&self) -> Error {
+    fn why_no_room(&self) -> Box<Error> {
         let looked = if self.is_look_due() { self.check_consumers() } else { Ok(()) };
-        looked.err().map_or(Error::WouldBlock, |error| {
+        looked.err().map_or(Error::WouldBlock.into(), |error| {
             self.look_again_soon();
             error
         })

@@ -6,12 +6,11 @@ use std::iter::FusedIterator;
 use std::time::Duration;
 
 use ipc_core::{Deadline, Decode, Encode, Ownership, Postcard, Roles};
-use serde::{Deserialize, Serialize};
 
 use crate::handle::{End, Stats};
 use crate::in_place::{Peek, Reservation};
 use crate::readiness::Readiness;
-use crate::{DeadLetter, Lease, PutError, PutManyError, Result, Settings};
+use crate::{DeadLetter, Error, Lease, PutError, PutManyError, Result, Settings};
 
 /// A queue between processes: first in, first out, for any number of producers and consumers.
 ///
@@ -33,16 +32,14 @@ use crate::{DeadLetter, Lease, PutError, PutManyError, Result, Settings};
 /// ```
 ///
 /// A `Queue` is both ends, as in Python, so a process can get back what it put itself. Give each process the end that it needs
-/// ([`producer`](Queue::producer), [`consumer`](Queue::consumer)), and receivers also learn when nobody is left who could put
+/// ([`split`](Queue::split), [`producer`](Queue::producer), [`consumer`](Queue::consumer)), and receivers also learn when nobody is left who could put
 /// something:
 ///
 /// ```
 /// use ipc_queue::{Process, Producer, Queue};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let queue = Queue::new()?;
-/// let (producer, consumer) = (queue.producer(), queue.consumer());
-/// drop(queue);
+/// let (producer, consumer) = Queue::<String>::new()?.split();
 /// let child = Process::spawn(
 ///     |producer: Producer<String>| {
 ///         for i in 0..3 {
@@ -73,18 +70,12 @@ use crate::{DeadLetter, Lease, PutError, PutManyError, Result, Settings};
 /// # References
 /// CPython `multiprocessing.Queue`, `SimpleQueue`.
 #[doc(alias = "SimpleQueue")]
-#[derive(Serialize, Deserialize)]
-#[serde(transparent, bound = "")]
 pub struct Queue<T, C = Postcard>(pub(crate) End<T, C>);
 
 /// The end of a [`Queue`] that puts.
-#[derive(Serialize, Deserialize)]
-#[serde(transparent, bound = "")]
 pub struct Producer<T, C = Postcard>(pub(crate) End<T, C>);
 
 /// The end of a [`Queue`] that takes.
-#[derive(Serialize, Deserialize)]
-#[serde(transparent, bound = "")]
 pub struct Consumer<T, C = Postcard>(pub(crate) End<T, C>);
 
 impl<T, C> Queue<T, C> {
@@ -142,6 +133,12 @@ impl<T, C> Queue<T, C> {
     /// ([`Incompatible`](ipc_core::Error::Incompatible)). Types are compared by their names, without paths, and sizes.
     pub fn open_named(name: &str) -> Result<Queue<T, C>> {
         Ok(Queue(End::open_named(name)?))
+    }
+
+    /// The two ends, in place of the queue. (A queue of which ends were only made, and which is still there, counts as both; also if another
+    /// variable has got its name.)
+    pub fn split(self) -> (Producer<T, C>, Consumer<T, C>) {
+        (self.producer(), self.consumer())
     }
 
     /// The end that puts.
@@ -220,7 +217,7 @@ macro_rules! puts {
             /// # Errors
             /// As [`put`](Self::put).
             pub fn put_bytes(&self, bytes: &[u8]) -> Result<()> {
-                self.0.core.put(bytes, Deadline::NEVER)
+                Ok(self.0.core.put(bytes, Deadline::NEVER)?)
             }
 
             /// Puts a value that is encoded already, if the queue is not full.
@@ -228,7 +225,7 @@ macro_rules! puts {
             /// # Errors
             /// As [`try_put`](Self::try_put).
             pub fn try_put_bytes(&self, bytes: &[u8]) -> Result<()> {
-                self.0.core.put(bytes, Deadline::NOW)
+                Ok(self.0.core.put(bytes, Deadline::NOW)?)
             }
 
             /// Puts a value that is encoded already; waits for `timeout` at most.
@@ -236,7 +233,7 @@ macro_rules! puts {
             /// # Errors
             /// As [`put_timeout`](Self::put_timeout).
             pub fn put_bytes_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<()> {
-                self.0.core.put(bytes, Deadline::after(timeout))
+                Ok(self.0.core.put(bytes, Deadline::after(timeout))?)
             }
 
             /// Room for a message of `len` encoded bytes, to be filled in place; waits until there is so much. Nobody else can put
@@ -279,7 +276,7 @@ macro_rules! gets {
             /// [`Decode`](crate::Error::Decode): the message is taken.
             #[inline]
             pub fn get(&self) -> Result<T> {
-                self.0.get(Deadline::NEVER)
+                Ok(self.0.get(Deadline::NEVER)?)
             }
 
             /// Takes the next value if there is one.
@@ -289,7 +286,7 @@ macro_rules! gets {
             #[doc(alias = "get_nowait")]
             #[inline]
             pub fn try_get(&self) -> Result<T> {
-                self.0.get(Deadline::NOW)
+                Ok(self.0.get(Deadline::NOW)?)
             }
 
             /// Takes the next value; waits for `timeout` at most, also while a stopped process has the lock.
@@ -297,7 +294,7 @@ macro_rules! gets {
             /// # Errors
             /// [`Timeout`](crate::Error::Timeout); else as [`get`](Self::get).
             pub fn get_timeout(&self, timeout: Duration) -> Result<T> {
-                self.0.get(Deadline::after(timeout))
+                Ok(self.0.get(Deadline::after(timeout))?)
             }
 
             /// Takes what is there, at most `max` values; waits until there is one. The way to the highest throughput.
@@ -305,7 +302,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`get`](Self::get).
             pub fn get_many(&self, max: usize) -> Result<Vec<T>> {
-                self.0.get_many(max, Deadline::NEVER)
+                Ok(self.0.get_many(max, Deadline::NEVER)?)
             }
 
             /// Takes what is there, at most `max` values.
@@ -313,7 +310,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`try_get`](Self::try_get).
             pub fn try_get_many(&self, max: usize) -> Result<Vec<T>> {
-                self.0.get_many(max, Deadline::NOW)
+                Ok(self.0.get_many(max, Deadline::NOW)?)
             }
 
             /// Takes what is there, at most `max` values; waits for `timeout` at most until there is one.
@@ -321,7 +318,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`get_timeout`](Self::get_timeout).
             pub fn get_many_timeout(&self, max: usize, timeout: Duration) -> Result<Vec<T>> {
-                self.0.get_many(max, Deadline::after(timeout))
+                Ok(self.0.get_many(max, Deadline::after(timeout))?)
             }
 
             /// Takes the next value under a lease: until it is acknowledged it stays the queue's, and goes to another receiver if this
@@ -342,7 +339,7 @@ macro_rules! gets {
             /// [`LeaseLimit`](crate::Error::LeaseLimit), [`NoMemory`](crate::Error::NoMemory): the message stays in the queue; else as
             /// [`get`](Self::get).
             pub fn lease(&self) -> Result<Lease<T>> {
-                self.0.lease(Deadline::NEVER)
+                Ok(self.0.lease(Deadline::NEVER)?)
             }
 
             /// The same if there is a value.
@@ -350,7 +347,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`lease`](Self::lease), [`WouldBlock`](crate::Error::WouldBlock).
             pub fn try_lease(&self) -> Result<Lease<T>> {
-                self.0.lease(Deadline::NOW)
+                Ok(self.0.lease(Deadline::NOW)?)
             }
 
             /// The same, but waits for `timeout` at most.
@@ -358,7 +355,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`lease`](Self::lease), [`Timeout`](crate::Error::Timeout).
             pub fn lease_timeout(&self, timeout: Duration) -> Result<Lease<T>> {
-                self.0.lease(Deadline::after(timeout))
+                Ok(self.0.lease(Deadline::after(timeout))?)
             }
 
             /// Takes all messages that were delivered too often; see [`Settings::max_deliveries`].
@@ -366,7 +363,7 @@ macro_rules! gets {
             /// # Errors
             /// [`Forked`](crate::Error::Forked), [`Damaged`](crate::Error::Damaged).
             pub fn take_dead_letters(&self) -> Result<Vec<DeadLetter<T>>> {
-                self.0.take_dead_letters()
+                Ok(self.0.take_dead_letters()?)
             }
 
             /// The values one after the other, as they come: ends when [`get`](Self::get) would say `Closed` or `Disconnected`. It
@@ -391,7 +388,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`get`](Self::get).
             pub fn get_bytes_into(&self, to: &mut Vec<u8>) -> Result<()> {
-                self.0.get_bytes_into(to, Deadline::NEVER)
+                Ok(self.0.get_bytes_into(to, Deadline::NEVER)?)
             }
 
             /// The same if there is one.
@@ -399,7 +396,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`try_get`](Self::try_get).
             pub fn try_get_bytes_into(&self, to: &mut Vec<u8>) -> Result<()> {
-                self.0.get_bytes_into(to, Deadline::NOW)
+                Ok(self.0.get_bytes_into(to, Deadline::NOW)?)
             }
 
             /// The same, but waits for `timeout` at most.
@@ -407,7 +404,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`get_timeout`](Self::get_timeout).
             pub fn get_bytes_into_timeout(&self, to: &mut Vec<u8>, timeout: Duration) -> Result<()> {
-                self.0.get_bytes_into(to, Deadline::after(timeout))
+                Ok(self.0.get_bytes_into(to, Deadline::after(timeout))?)
             }
 
             /// Looks at the next message where it lies, without a copy; waits until there is one. Until it is released nobody else
@@ -416,7 +413,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`get`](Self::get).
             pub fn peek(&self) -> Result<Peek<'_>> {
-                self.0.peek(Deadline::NEVER)
+                Ok(self.0.peek(Deadline::NEVER)?)
             }
 
             /// The same if there is one.
@@ -424,7 +421,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`try_get`](Self::try_get).
             pub fn try_peek(&self) -> Result<Peek<'_>> {
-                self.0.peek(Deadline::NOW)
+                Ok(self.0.peek(Deadline::NOW)?)
             }
 
             /// The same, but waits for `timeout` at most.
@@ -432,7 +429,7 @@ macro_rules! gets {
             /// # Errors
             /// As [`get_timeout`](Self::get_timeout).
             pub fn peek_timeout(&self, timeout: Duration) -> Result<Peek<'_>> {
-                self.0.peek(Deadline::after(timeout))
+                Ok(self.0.peek(Deadline::after(timeout))?)
             }
 
             /// Something that [`wait`](ipc_core::wait) and epoll can wait for together with others: it is ready when there is something
@@ -449,7 +446,7 @@ macro_rules! gets {
 
 /// What every end has.
 macro_rules! ends {
-    ($($end:ident)*) => { $(
+    ($($end:ident $role:ident;)*) => { $(
         impl<T, C> $end<T, C> {
             /// How many messages there are to be taken, just now.
             #[doc(alias = "qsize")]
@@ -480,7 +477,7 @@ macro_rules! ends {
             /// # Errors
             /// [`Forked`](crate::Error::Forked).
             pub fn close(&self) -> Result<()> {
-                self.0.core.close()
+                Ok(self.0.core.close()?)
             }
 
             /// Whether it was closed.
@@ -493,7 +490,19 @@ macro_rules! ends {
             /// # Errors
             /// [`Forked`](crate::Error::Forked); the system cannot tell how many processes have the queue.
             pub fn stats(&self) -> Result<Stats> {
-                self.0.stats()
+                Ok(self.0.stats()?)
+            }
+        }
+
+        impl<T, C> serde::Serialize for $end<T, C> {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.0.serialize(serializer)
+            }
+        }
+
+        impl<'de, T, C> serde::Deserialize<'de> for $end<T, C> {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<$end<T, C>, D::Error> {
+                End::deserialize(ipc_core::Roles::$role, deserializer).map($end)
             }
         }
 
@@ -513,7 +522,7 @@ macro_rules! ends {
 
 puts!(Queue Producer);
 gets!(Queue Consumer);
-ends!(Queue Producer Consumer);
+ends!(Queue BOTH; Producer PRODUCER; Consumer CONSUMER;);
 pub(crate) use {ends, puts};
 
 /// The values of a queue as they come; see [`Queue::iter`].
@@ -529,13 +538,13 @@ impl<T, C: Decode<T>> Iterator for Iter<'_, T, C> {
         if self.is_over {
             return None;
         }
-        match self.end.get(Deadline::NEVER) {
+        match self.end.get(Deadline::NEVER).map_err(Error::from) {
             Err(error) if error.is_end() => {
                 self.is_over = true;
                 None
             }
             // What will be there the next time as well is shown once.
-            Err(error) if !matches!(error, crate::Error::Decode(_)) => {
+            Err(error) if !matches!(error, Error::Decode(_)) => {
                 self.is_over = true;
                 Some(Err(error))
             }

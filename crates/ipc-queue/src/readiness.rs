@@ -48,6 +48,7 @@ struct Shared {
 
 impl Readiness {
     pub(crate) fn new(core: &Core) -> Result<Readiness> {
+        core.segment().check_fork()?;
         let failed = |source: std::io::Error| {
             Error::Memory(ipc_core::Error::Io { doing: "make something to wait for a queue with", source })
         };
@@ -113,7 +114,7 @@ impl Shared {
                 || Ok(over() || core.is_filled() || core.tail().is_closed()),
                 || {
                     core.look_for_the_dead()?;
-                    if core.is_anybody_left(Roles::PRODUCER)? { Ok(()) } else { Err(Error::Disconnected) }
+                    if core.is_anybody_left(Roles::PRODUCER)? { Ok(()) } else { Err(Error::Disconnected.into()) }
                 },
             );
             if over() {

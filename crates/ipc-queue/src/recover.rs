@@ -4,11 +4,12 @@ use std::sync::atomic::Ordering;
 
 use ipc_core::{Deadline, crash_point};
 
+use crate::Error;
 use crate::core::Core;
+use crate::error::Quick;
 use crate::layout::{Hand, LeaseField, PENDING, RETURNED};
 use crate::place::Place;
 use crate::take::{Found, NO_LEASE, Source, Taken, Want};
-use crate::{Error, Result};
 
 /// Which processes live, each asked for once.
 struct Living<'a> {
@@ -17,7 +18,7 @@ struct Living<'a> {
 }
 
 impl Living<'_> {
-    fn has(&mut self, number: u64) -> Result<bool> {
+    fn has(&mut self, number: u64) -> Quick<bool> {
         if number == self.core.me() {
             return Ok(true);
         }
@@ -32,7 +33,7 @@ impl Living<'_> {
 
 impl Core {
     /// Looks for the dead if nobody has the lock just now; whoever has it may do the same.
-    pub(crate) fn look_for_the_dead(&self) -> Result<()> {
+    pub(crate) fn look_for_the_dead(&self) -> Quick<()> {
         if self.is_single {
             return Ok(()); // what one had taken goes to nobody else
         }
@@ -49,7 +50,7 @@ impl Core {
 
     /// Under the lock of a consumer that died.
     #[cold]
-    pub(crate) fn repair_consumers(&self) -> Result<()> {
+    pub(crate) fn repair_consumers(&self) -> Quick<()> {
         let consumers = &self.view.consumers;
         // What it had noted and not yet taken, it has not taken. The kernel hands the lock on before it closes the dead process's files, so
         // it may still look alive. Nobody else can have come so far: it takes the lock.
@@ -71,17 +72,18 @@ impl Core {
 
     /// Gives back what dead processes have in their hands and leases.
     #[cold]
-    pub(crate) fn recover(&self) -> Result<()> {
+    pub(crate) fn recover(&self) -> Quick<()> {
         let consumers = &self.view.consumers;
         let mut living = Living { core: self, known: Vec::new() };
         let (mut came_back, mut is_anything_back) = (0, false);
         // Hands first: whether a lease has come about tells what becomes of a hand.
         for index in self.full_hands() {
             let hand = &self.view.hands[index];
+            // A living process may empty it at any moment; a dead one does nothing any more.
             let owner = hand.owner.load(Ordering::Acquire);
             if owner == RETURNED {
                 is_anything_back = true; // whoever gave it back may have been killed before saying so
-            } else if !living.has(owner)? {
+            } else if owner != 0 && !living.has(owner)? {
                 came_back += u64::from(self.give_back_hand(index, hand)?);
             }
         }
@@ -124,7 +126,7 @@ impl Core {
     }
 
     /// What is in the hand of a dead process goes to somebody else, unless it is elsewhere already. Returns whether it does.
-    fn give_back_hand(&self, index: usize, hand: &Hand) -> Result<bool> {
+    fn give_back_hand(&self, index: usize, hand: &Hand) -> Quick<bool> {
         let (start, end) = (Place(hand.start.load(Ordering::Acquire)), Place(hand.end.load(Ordering::Relaxed)));
         let lease = hand.lease.load(Ordering::Relaxed).wrapping_sub(1) as usize;
         if let Some(owner) = self.lease_owners().get(lease) {
@@ -164,7 +166,7 @@ impl Core {
 
     /// Takes the oldest of what has come back. Under the lock.
     #[cold]
-    pub(crate) fn take_returned<'a>(&'a self, taken: &mut Taken<'a>, want: Want) -> Result<Found> {
+    pub(crate) fn take_returned<'a>(&'a self, taken: &mut Taken<'a>, want: Want) -> Quick<Found> {
         let consumers = &self.view.consumers;
         loop {
             // Before the look: what comes back meanwhile says so again.
@@ -216,7 +218,7 @@ impl Core {
     }
 
     /// Takes one message of what has come back. `None` if it has become a dead letter.
-    fn take_back<'a>(&'a self, taken: &mut Taken<'a>, source: Source, want: Want) -> Result<Option<Found>> {
+    fn take_back<'a>(&'a self, taken: &mut Taken<'a>, source: Source, want: Want) -> Quick<Option<Found>> {
         let most = self.settings.max_deliveries;
         let is_too_often = |deliveries: u64| most != 0 && deliveries >= most;
         match source {
@@ -240,7 +242,7 @@ impl Core {
                 let next = start.after(record.header.size(), 1);
                 let is_dead = is_too_often(record.header.deliveries());
                 let lease = match self.reserve_lease_if(is_dead || want.keep) {
-                    Err(Error::LeaseLimit { .. }) if !want.keep => NO_LEASE, // then it is delivered once more
+                    Err(error) if !want.keep && matches!(*error, Error::LeaseLimit { .. }) => NO_LEASE, // then it is delivered once more
                     lease => lease?,
                 };
                 let from = &self.view.hands[from];
@@ -248,7 +250,7 @@ impl Core {
                 let Some(hand) = self.note(start, next, lease, order) else {
                     self.unreserve_lease(lease);
                     // One hand more is free as soon as somebody has used up what it has.
-                    return Err(Error::WouldBlock);
+                    return Err(Error::WouldBlock.into());
                 };
                 crash_point!("redeliver.noted");
                 // Before the other hand moves: who sees that sees this, and looks again for the hand that is new.

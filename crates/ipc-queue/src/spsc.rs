@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::codec::{Of, contents, decode, encoded, with_scratch};
 use crate::core::Core;
+use crate::error::Quick;
 use crate::layout::Header;
 use crate::place::Place;
 use crate::put::Message;
@@ -87,17 +88,17 @@ impl<T, C> End<T, C> {
         End { core, role: Some(role), moved: Arc::default(), mine, theirs, needs_fence, of: Of::default() }
     }
 
-    fn arrived(role: Role, roles: Roles) -> Result<End<T, C>> {
+    fn arrived(role: Role, roles: Roles) -> Quick<End<T, C>> {
         if role.roles() != roles {
-            return Err(Error::Damaged("it is the other end"));
+            return Err(Error::Damaged("it is the other end").into());
         }
         Ok(End::new(Core::open(role.segment(), contents::<T, C>(), true)?, role))
     }
 
     #[inline]
-    fn check(&self) -> Result<()> {
+    fn check(&self) -> Quick<()> {
         if self.moved.load(Ordering::Relaxed) {
-            return Err(Error::Moved);
+            return Err(Error::Moved.into());
         }
         Ok(self.core.segment().check_fork()?)
     }
@@ -205,7 +206,7 @@ impl<T, C: Encode<T>> SpscProducer<T, C> {
         let result = values.iter().enumerate().try_for_each(|(index, value)| {
             let put = encoded::<T, C, _>(value.borrow(), |bytes| self.write_bytes(bytes, Deadline::NOW));
             match put {
-                Err(Error::WouldBlock) => {
+                Err(error) if matches!(*error, Error::WouldBlock) => {
                     self.publish();
                     written = index;
                     encoded::<T, C, _>(value.borrow(), |bytes| self.write_bytes(bytes, Deadline::NEVER))?;
@@ -223,7 +224,7 @@ impl<T, C: Encode<T>> SpscProducer<T, C> {
     fn put_until<B: Borrow<T>>(&mut self, value: B, deadline: Deadline) -> Result<(), PutError<B>> {
         match encoded::<T, C, _>(value.borrow(), |bytes| self.put_bytes_until(bytes, deadline)) {
             Ok(()) => Ok(()),
-            Err(error) => Err(PutError { value, error }),
+            Err(error) => Err(PutError { value, error: *error }),
         }
     }
 }
@@ -234,7 +235,7 @@ impl<T, C> SpscProducer<T, C> {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn put_bytes(&mut self, bytes: &[u8]) -> Result<()> {
-        self.put_bytes_until(bytes, Deadline::NEVER)
+        Ok(self.put_bytes_until(bytes, Deadline::NEVER)?)
     }
 
     /// Whether there is no room for even the smallest message, just now.
@@ -249,11 +250,11 @@ impl<T, C> SpscProducer<T, C> {
     pub fn close(&mut self) -> Result<()> {
         self.0.check()?;
         self.0.mine = self.0.mine.closed();
-        self.0.core.close()
+        Ok(self.0.core.close()?)
     }
 
     #[inline(always)]
-    fn put_bytes_until(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
+    fn put_bytes_until(&mut self, bytes: &[u8], deadline: Deadline) -> Quick<()> {
         self.write_bytes(bytes, deadline)?;
         self.publish();
         Ok(())
@@ -261,7 +262,7 @@ impl<T, C> SpscProducer<T, C> {
 
     /// Writes a message behind the last one, and does not yet say so.
     #[inline(always)]
-    fn write_bytes(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
+    fn write_bytes(&mut self, bytes: &[u8], deadline: Deadline) -> Quick<()> {
         self.0.check()?;
         let settings = &self.0.core.settings;
         if bytes.len() as u64 > settings.max_record() || bytes.len() as u64 > settings.max_message {
@@ -274,10 +275,10 @@ impl<T, C> SpscProducer<T, C> {
     }
 
     #[cold]
-    fn write_long(&mut self, bytes: &[u8], deadline: Deadline) -> Result<()> {
+    fn write_long(&mut self, bytes: &[u8], deadline: Deadline) -> Quick<()> {
         let (len, max) = (bytes.len() as u64, self.0.core.settings.max_message);
         if len > max {
-            return Err(Error::TooLarge { len, max });
+            return Err(Error::TooLarge { len, max }.into());
         }
         self.make_room(Header::of_extent().size(), deadline)?;
         let extent = self.0.core.write_extent(bytes, deadline)?;
@@ -298,13 +299,13 @@ impl<T, C> SpscProducer<T, C> {
     }
 
     #[inline(always)]
-    fn make_room(&mut self, size: u64, deadline: Deadline) -> Result<()> {
+    fn make_room(&mut self, size: u64, deadline: Deadline) -> Quick<()> {
         let end = &mut self.0;
         if end.mine.is_closed() {
-            return Err(Error::Closed);
+            return Err(Error::Closed.into());
         }
         if !end.core.is_anybody_left_since(Roles::CONSUMER)? {
-            return Err(Error::Disconnected);
+            return Err(Error::Disconnected.into());
         }
         let fits = |head: Place| {
             let settings = &end.core.settings;
@@ -321,14 +322,14 @@ impl<T, C> SpscProducer<T, C> {
     }
 
     #[cold]
-    fn wait_for_room(&mut self, size: u64, deadline: Deadline) -> Result<()> {
+    fn wait_for_room(&mut self, size: u64, deadline: Deadline) -> Quick<()> {
         let core = &self.0.core;
-        let left = || if core.is_anybody_left(Roles::CONSUMER)? { Ok(()) } else { Err(Error::Disconnected) };
+        let left = || if core.is_anybody_left(Roles::CONSUMER)? { Ok(()) } else { Err(Error::Disconnected.into()) };
         if deadline.is_now() {
             if core.is_look_due() {
                 left().inspect_err(|_| core.look_again_soon())?;
             }
-            return Err(Error::WouldBlock);
+            return Err(Error::WouldBlock.into());
         }
         // Also what is written and not yet published takes room.
         let mine = self.0.mine;
@@ -351,7 +352,7 @@ impl<T, C: Decode<T>> SpscConsumer<T, C> {
     /// is taken; [`Error::Moved`].
     #[inline]
     pub fn get(&mut self) -> Result<T> {
-        self.get_until(Deadline::NEVER)
+        Ok(self.get_until(Deadline::NEVER)?)
     }
 
     /// Takes the next value if there is one.
@@ -361,7 +362,7 @@ impl<T, C: Decode<T>> SpscConsumer<T, C> {
     #[doc(alias = "get_nowait")]
     #[inline]
     pub fn try_get(&mut self) -> Result<T> {
-        self.get_until(Deadline::NOW)
+        Ok(self.get_until(Deadline::NOW)?)
     }
 
     /// Takes the next value; waits for `timeout` at most.
@@ -369,7 +370,7 @@ impl<T, C: Decode<T>> SpscConsumer<T, C> {
     /// # Errors
     /// [`Error::Timeout`]; else as [`get`](Self::get).
     pub fn get_timeout(&mut self, timeout: Duration) -> Result<T> {
-        self.get_until(Deadline::after(timeout))
+        Ok(self.get_until(Deadline::after(timeout))?)
     }
 
     /// Takes what is there, at most `max` values; waits until there is one.
@@ -382,8 +383,8 @@ impl<T, C: Decode<T>> SpscConsumer<T, C> {
             let deadline = if values.is_empty() { Deadline::NEVER } else { Deadline::NOW };
             match self.read(deadline) {
                 Ok(value) => values.push(value),
-                Err(error) if values.is_empty() => return Err(error),
-                Err(Error::Decode(_)) | Err(_) => break, // the next call finds it
+                Err(error) if values.is_empty() => return Err(*error),
+                Err(_) => break, // the next call finds it
             }
         }
         self.free();
@@ -391,7 +392,7 @@ impl<T, C: Decode<T>> SpscConsumer<T, C> {
     }
 
     #[inline(always)]
-    fn get_until(&mut self, deadline: Deadline) -> Result<T> {
+    fn get_until(&mut self, deadline: Deadline) -> Quick<T> {
         let value = self.read(deadline)?;
         self.free();
         Ok(value)
@@ -399,9 +400,9 @@ impl<T, C: Decode<T>> SpscConsumer<T, C> {
 
     /// Decodes the next message, and does not yet give back its space. One that cannot be decoded is taken, if it is the first one.
     #[inline(always)]
-    fn read(&mut self, deadline: Deadline) -> Result<T> {
+    fn read(&mut self, deadline: Deadline) -> Quick<T> {
         let record = self.next(deadline)?;
-        let mut value = Err(Error::WouldBlock);
+        let mut value = Err(Error::WouldBlock.into());
         with_scratch(|scratch| {
             value = match self.0.core.append(record, scratch) {
                 Ok(()) => decode::<T, C>(scratch),
@@ -418,9 +419,9 @@ impl<T, C: Decode<T>> SpscConsumer<T, C> {
     }
 
     #[cold]
-    fn skip(&mut self, record: Record, error: Error) -> Result<T> {
+    fn skip(&mut self, record: Record, error: Box<Error>) -> Quick<T> {
         let is_first = self.0.core.head().is_at(self.0.mine);
-        if is_first && matches!(error, Error::Decode(_)) {
+        if is_first && matches!(*error, Error::Decode(_)) {
             self.advance(record);
             self.free();
         }
@@ -444,7 +445,7 @@ impl<T, C> SpscConsumer<T, C> {
 
     /// The next message, where it lies.
     #[inline(always)]
-    fn next(&mut self, deadline: Deadline) -> Result<Record> {
+    fn next(&mut self, deadline: Deadline) -> Quick<Record> {
         self.0.check()?;
         if self.0.theirs.is_at(self.0.mine) {
             self.make_sure(deadline)?;
@@ -455,14 +456,14 @@ impl<T, C> SpscConsumer<T, C> {
 
     /// There is something, or else an error.
     #[inline]
-    fn make_sure(&mut self, deadline: Deadline) -> Result<()> {
+    fn make_sure(&mut self, deadline: Deadline) -> Quick<()> {
         // Acquire: pairs with the Release that published what is there.
         self.0.theirs = self.0.core.tail().open();
         if self.0.theirs.is_at(self.0.mine) { self.wait_for_more(deadline) } else { Ok(()) }
     }
 
     #[cold]
-    fn wait_for_more(&mut self, deadline: Deadline) -> Result<()> {
+    fn wait_for_more(&mut self, deadline: Deadline) -> Quick<()> {
         let (core, mine) = (&self.0.core, self.0.mine);
         let is_filled = || !core.tail().is_at(mine);
         let left = || {
@@ -474,7 +475,7 @@ impl<T, C> SpscConsumer<T, C> {
                 return Ok(());
             };
             // It may have put something just before.
-            if is_filled() { Ok(()) } else { Err(error) }
+            if is_filled() { Ok(()) } else { Err(error.into()) }
         };
         if deadline.is_now() {
             let is_due = core.tail().is_closed() || !matches!(core.is_anybody_left_since(Roles::PRODUCER), Ok(true));
@@ -482,7 +483,7 @@ impl<T, C> SpscConsumer<T, C> {
                 left().inspect_err(|_| core.look_again_soon())?;
             }
             if !is_filled() {
-                return Err(Error::WouldBlock);
+                return Err(Error::WouldBlock.into());
             }
         } else {
             let ready = || Ok(is_filled() || core.tail().is_closed());

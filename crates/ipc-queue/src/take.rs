@@ -14,11 +14,12 @@ use std::sync::atomic::{Ordering, fence};
 use ipc_core::{Deadline, Roles, crash_point};
 use ipc_sync::mechanism::Locked;
 
+use crate::Error;
 use crate::core::{Core, now};
+use crate::error::Quick;
 use crate::layout::{DEAD, HANDS, Header, LeaseField, PENDING, RETURNED};
 use crate::place::Place;
 use crate::put::AHEAD;
-use crate::{Error, Result};
 
 /// How many messages are taken before somebody looks at the clock, whether to look for the dead though nobody has to wait.
 const LOOK_EVERY: u64 = 64;
@@ -80,7 +81,7 @@ pub(crate) enum Found {
 impl Core {
     /// Takes messages; waits until there is one. With `keep`, the lease comes with it.
     #[inline(always)]
-    pub(crate) fn take<'a>(&'a self, taken: &mut Taken<'a>, want: Want, deadline: Deadline) -> Result<()> {
+    pub(crate) fn take<'a>(&'a self, taken: &mut Taken<'a>, want: Want, deadline: Deadline) -> Quick<()> {
         match self.try_take(taken, want, deadline)? {
             Found::Something => Ok(()),
             found => self.take_slowly(taken, found, want, deadline),
@@ -88,13 +89,7 @@ impl Core {
     }
 
     #[cold]
-    fn take_slowly<'a>(
-        &'a self,
-        taken: &mut Taken<'a>,
-        mut found: Found,
-        want: Want,
-        deadline: Deadline,
-    ) -> Result<()> {
+    fn take_slowly<'a>(&'a self, taken: &mut Taken<'a>, mut found: Found, want: Want, deadline: Deadline) -> Quick<()> {
         loop {
             match found {
                 Found::Something => return Ok(()),
@@ -106,7 +101,7 @@ impl Core {
     }
 
     #[inline(always)]
-    fn try_take<'a>(&'a self, taken: &mut Taken<'a>, want: Want, deadline: Deadline) -> Result<Found> {
+    fn try_take<'a>(&'a self, taken: &mut Taken<'a>, want: Want, deadline: Deadline) -> Quick<Found> {
         let consumers = &self.view.consumers;
         let locked = self.lock(&consumers.lock, deadline)?;
         let found = self.take_locked(taken, locked, want);
@@ -115,7 +110,7 @@ impl Core {
     }
 
     #[inline(always)]
-    fn take_locked<'a>(&'a self, found: &mut Taken<'a>, locked: Locked, want: Want) -> Result<Found> {
+    fn take_locked<'a>(&'a self, found: &mut Taken<'a>, locked: Locked, want: Want) -> Quick<Found> {
         let consumers = &self.view.consumers;
         if locked.died().is_some() {
             self.repair_consumers()?;
@@ -166,9 +161,11 @@ impl Core {
         }
         let lease = match self.reserve_lease_if(want.keep) {
             // To find that out, leases of the dead were given back: these are for taking.
-            Err(Error::LeaseLimit { max }) if consumers.returned.load(Ordering::Relaxed) != 0 => {
+            Err(error)
+                if matches!(*error, Error::LeaseLimit { .. }) && consumers.returned.load(Ordering::Relaxed) != 0 =>
+            {
                 return match self.take_returned(found, want)? {
-                    Found::Nothing => Err(Error::LeaseLimit { max }),
+                    Found::Nothing => Err(error),
                     returned => Ok(returned),
                 };
             }
@@ -185,7 +182,7 @@ impl Core {
     }
 
     #[cold]
-    fn recover_now_and_then(&self) -> Result<()> {
+    fn recover_now_and_then(&self) -> Quick<()> {
         let looked_at = &self.view.consumers.looked_at;
         let now = now();
         if now.wrapping_sub(looked_at.load(Ordering::Relaxed)) < LOOK_AFTER {
@@ -197,7 +194,7 @@ impl Core {
 
     /// All hands are full, by the dead, or by many who are just taking something.
     #[cold]
-    fn without_hand(&self, lease: usize) -> Result<Found> {
+    fn without_hand(&self, lease: usize) -> Quick<Found> {
         self.unreserve_lease(lease);
         self.recover()?;
         std::thread::yield_now();
@@ -241,10 +238,10 @@ impl Core {
 
     /// A message that begins somewhere in the ring; `left` is how many bytes there are.
     #[inline]
-    pub(crate) fn record(&self, at: Place, left: u64) -> Result<Record> {
+    pub(crate) fn record(&self, at: Place, left: u64) -> Quick<Record> {
         let header = Header(self.ring.word(at.bytes()).load(Ordering::Relaxed));
         if header.size() > left || (header.is_extent() && header.len() != 16) {
-            return Err(Error::Damaged("a message has an impossible length"));
+            return Err(Error::Damaged("a message has an impossible length").into());
         }
         Ok(Record { header, at })
     }
@@ -307,7 +304,7 @@ impl Core {
 
     /// Waits until there is something to be taken.
     #[cold]
-    fn wait_for_more(&self, deadline: Deadline) -> Result<()> {
+    fn wait_for_more(&self, deadline: Deadline) -> Quick<()> {
         if deadline.is_now() {
             return self.look_again();
         }
@@ -320,14 +317,14 @@ impl Core {
             || {
                 self.check_producers()?;
                 let in_vain = !self.could_be_ended()? && !self.is_filled();
-                if in_vain { Err(Error::Disconnected) } else { Ok(()) }
+                if in_vain { Err(Error::Disconnected.into()) } else { Ok(()) }
             },
         )?;
         if self.is_filled() { Ok(()) } else { self.check_end() }
     }
 
     /// An error if nothing is there, and nothing will ever come.
-    fn check_end(&self) -> Result<()> {
+    fn check_end(&self) -> Quick<()> {
         let error = if self.tail().is_closed() {
             Error::Closed
         } else if !self.is_anybody_left(Roles::PRODUCER)? {
@@ -336,11 +333,11 @@ impl Core {
             return Ok(());
         };
         // Somebody may have put something just before.
-        if self.is_filled() || !self.is_over()? { Ok(()) } else { Err(error) }
+        if self.is_filled() || !self.is_over()? { Ok(()) } else { Err(error.into()) }
     }
 
     /// Whether nothing of what others have taken can come back.
-    fn is_over(&self) -> Result<bool> {
+    fn is_over(&self) -> Quick<bool> {
         // What was given back counts as well: who did so may not have got so far as to say it.
         let is_others = |owner: u64| owner != 0 && owner != DEAD && owner & !PENDING != self.me();
         let in_hands = self.hands().map(|hand| &hand.owner);
@@ -348,13 +345,13 @@ impl Core {
     }
 
     /// For one who waits: is anybody left who could put something, and what have the dead taken?
-    fn check_producers(&self) -> Result<()> {
+    fn check_producers(&self) -> Quick<()> {
         self.look_for_the_dead()?;
         if self.is_filled() { Ok(()) } else { self.check_end() }
     }
 
     /// For a call that does not wait: an error, unless there is something to take after all.
-    fn look_again(&self) -> Result<()> {
+    fn look_again(&self) -> Quick<()> {
         let is_due = self.tail().is_closed() || !matches!(self.is_anybody_left_since(Roles::PRODUCER), Ok(true));
         if is_due || self.is_look_due() {
             if let Err(error) = self.check_producers() {
@@ -362,7 +359,7 @@ impl Core {
                 return Err(error);
             }
         }
-        if self.is_filled() { Ok(()) } else { Err(Error::WouldBlock) }
+        if self.is_filled() { Ok(()) } else { Err(Error::WouldBlock.into()) }
     }
 }
 
@@ -383,18 +380,18 @@ impl<'a> Taken<'a> {
 
     /// Copies the bytes of the one message that was taken, in place of what is in `to`.
     #[inline(always)]
-    pub(crate) fn one(&self, to: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn one(&self, to: &mut Vec<u8>) -> Quick<()> {
         to.clear();
         match self.source {
             Source::Ring { start, end, .. } => self.core.append(self.core.record(start, end.bytes_since(start))?, to),
             Source::Lease(lease) => self.core.append_lease(lease, to),
-            Source::Nowhere => Err(Error::Damaged("a message was not there")),
+            Source::Nowhere => Err(Error::Damaged("a message was not there").into()),
         }
     }
 
     /// Calls `f` with the bytes of each message, copied into `scratch` first, in order, as long as it wants more.
     #[inline]
-    pub(crate) fn each(&self, scratch: &mut Vec<u8>, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(crate) fn each(&self, scratch: &mut Vec<u8>, mut f: impl FnMut(&[u8]) -> Quick<()>) -> Quick<()> {
         let core = self.core;
         scratch.clear();
         match self.source {
@@ -407,7 +404,7 @@ impl<'a> Taken<'a> {
                 }
                 // All of them in one copy: they lie behind each other.
                 if !core.ring.append_to(scratch, start.bytes(), len as usize) {
-                    return Err(Error::Damaged("a batch is longer than the ring"));
+                    return Err(Error::Damaged("a batch is longer than the ring").into());
                 }
                 let mut at = 0;
                 let mut long = Vec::new();
@@ -430,7 +427,7 @@ impl<'a> Taken<'a> {
                 core.append_lease(lease, scratch)?;
                 f(scratch)
             }
-            Source::Nowhere => Err(Error::Damaged("a message was not there")),
+            Source::Nowhere => Err(Error::Damaged("a message was not there").into()),
         }
     }
 
@@ -516,7 +513,7 @@ impl Drop for Taken<'_> {
 impl Core {
     /// Appends the bytes of a message in the ring, or in an extent, to a vector.
     #[inline]
-    pub(crate) fn append(&self, record: Record, to: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn append(&self, record: Record, to: &mut Vec<u8>) -> Quick<()> {
         if record.header.is_extent() {
             let (index, len) = self.extent_of(record);
             return self.read_extent(index, len, to);
@@ -524,7 +521,7 @@ impl Core {
         if self.ring.append_to(to, record.at.bytes() + Header::SIZE, record.header.len() as usize) {
             Ok(())
         } else {
-            Err(Error::Damaged("a message is longer than the ring"))
+            Err(Error::Damaged("a message is longer than the ring").into())
         }
     }
 
