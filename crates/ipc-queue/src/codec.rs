@@ -43,7 +43,7 @@ pub(crate) fn encode<T, C: Encode<T>>(value: &T, to: &mut Vec<u8>) -> Quick<()> 
     without_handles(|| C::encode(value, to)).map_err(|error| Error::Encode(error).into())
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn decode<T, C: Decode<T>>(bytes: &[u8]) -> Quick<T> {
     without_handles(|| C::decode(bytes)).map_err(|error| Error::Decode(error).into())
 }
@@ -54,14 +54,14 @@ pub(crate) fn encoded<T, C: Encode<T>, R>(value: &T, mut f: impl FnMut(&[u8]) ->
     match C::as_bytes(value) {
         Some(bytes) => f(bytes),
         None => {
-            let mut result = Err(Error::WouldBlock.into());
+            let mut result = None;
             with_scratch(|scratch| {
-                result = match encode::<T, C>(value, scratch) {
+                result = Some(match encode::<T, C>(value, scratch) {
                     Ok(()) => f(scratch),
                     Err(error) => Err(error),
-                }
+                });
             });
-            result
+            result.unwrap_or_else(|| Err(Error::NOTHING.into()))
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::{Error, sys};
 const SPIN: Duration = Duration::from_micros(20);
 /// How many pauses to make before the first look if the other side is as fast.
 const PAUSES: u32 = 50;
+/// How many looks there are between two at the clock.
+const CLOCK_AFTER: u32 = 64;
 /// Within so many looks it came at once.
 const SOON: u32 = 4;
 /// How often in a row that is no accident.
@@ -421,7 +423,7 @@ impl Pace {
         if at_once >= AT_ONCE {
             (0..PAUSES).for_each(|_| std::hint::spin_loop());
         }
-        let start = Instant::now();
+        let mut start = None;
         let mut looks = 0;
         loop {
             std::hint::spin_loop();
@@ -432,9 +434,13 @@ impl Pace {
                 return Ok(true);
             }
             looks += 1;
-            if looks % SOON == 0 && (start.elapsed() >= SPIN || deadline.has_passed()) {
-                self.at_once.store(0, Ordering::Relaxed);
-                return Ok(false);
+            // To read the clock takes longer than to look.
+            if looks % CLOCK_AFTER == 0 {
+                let start = *start.get_or_insert_with(Instant::now);
+                if start.elapsed() >= SPIN || deadline.has_passed() {
+                    self.at_once.store(0, Ordering::Relaxed);
+                    return Ok(false);
+                }
             }
         }
     }

@@ -100,6 +100,9 @@ impl From<Box<Error>> for Error {
 }
 
 impl Error {
+    /// Something was taken, and is not there.
+    pub(crate) const NOTHING: Error = Error::Damaged("a message was not there");
+
     /// Whether a `try_` call would have had to wait.
     pub fn is_would_block(&self) -> bool {
         matches!(self, Error::WouldBlock)

@@ -201,14 +201,14 @@ impl<T, C: Decode<T>> End<T, C> {
     pub(crate) fn get(&self, deadline: Deadline) -> Quick<T> {
         let mut taken = Taken::nothing(&self.core);
         self.core.take(&mut taken, Want::ONE, deadline)?;
-        let mut value = Err(Error::WouldBlock.into());
+        let mut value = None;
         with_scratch(|scratch| {
-            value = match taken.one(scratch) {
+            value = Some(match taken.one(scratch) {
                 Ok(()) => decode::<T, C>(scratch),
                 Err(error) => Err(error),
-            }
+            });
         });
-        let value = value?;
+        let value = value.unwrap_or_else(|| Err(Error::NOTHING.into()))?;
         taken.finish();
         Ok(value)
     }
@@ -222,10 +222,14 @@ impl<T, C: Decode<T>> End<T, C> {
         let mut values = Vec::with_capacity(taken.count().min(1 << 16));
         let mut decoded = Ok(());
         with_scratch(|scratch| {
-            decoded = taken.each(scratch, |bytes| {
-                values.push(decode::<T, C>(bytes)?);
-                Ok(())
-            });
+            decoded = taken.each(
+                scratch,
+                #[inline(always)]
+                |bytes| {
+                    values.push(decode::<T, C>(bytes)?);
+                    Ok(())
+                },
+            );
         });
         match decoded {
             Ok(()) => taken.finish(),
@@ -243,21 +247,22 @@ impl<T, C: Decode<T>> End<T, C> {
         let mut taken = Taken::nothing(core);
         core.take(&mut taken, Want { most: 1, keep: true }, deadline)?;
         let (lease, deliveries) = (taken.lease, taken.deliveries());
-        let mut value = Err(Error::WouldBlock.into());
+        let mut value = None;
         with_scratch(|scratch| {
-            value = match taken.one(scratch) {
+            let mut decoded = match taken.one(scratch) {
                 Ok(()) => decode::<T, C>(scratch),
                 Err(error) => Err(error),
             };
-            if value.is_err() {
+            if decoded.is_err() {
                 if let Source::Ring { .. } = taken.source {
                     core.drop_lease(lease);
                 }
             } else if let Err(error) = core.keep(&mut taken, scratch, core.me(), deadline) {
-                value = Err(error);
+                decoded = Err(error);
             }
+            value = Some(decoded);
         });
-        let value = value?;
+        let value = value.unwrap_or_else(|| Err(Error::NOTHING.into()))?;
         Ok(Lease::new(value, Arc::clone(core), lease, deliveries))
     }
 

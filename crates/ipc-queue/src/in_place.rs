@@ -74,7 +74,7 @@ impl<'a> Reservation<'a> {
     /// [`Error::TooLarge`] if they do not all lie in it: nothing was written.
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<()> {
         let at = self.place(offset, bytes.len())?;
-        if self.core.ring.write(at, bytes) { Ok(()) } else { Err(Error::Damaged("the ring is too short")) }
+        if self.core.ring.write_bytes(at, bytes) { Ok(()) } else { Err(Error::Damaged("the ring is too short")) }
     }
 
     /// Sets `len` bytes of the message to a value.

@@ -48,6 +48,7 @@ impl Core {
     }
 
     /// The same if one is wanted.
+    #[inline(always)]
     pub(crate) fn reserve_lease_if(&self, wanted: bool) -> Quick<usize> {
         if wanted { self.reserve_lease() } else { Ok(NO_LEASE) }
     }
@@ -177,7 +178,7 @@ impl Core {
     /// Takes all dead letters out.
     pub(crate) fn take_dead(&self) -> Quick<Vec<(Vec<u8>, u64)>> {
         let consumers = &self.view.consumers;
-        let locked = self.lock(&consumers.lock, Deadline::NEVER)?;
+        let locked = self.lock(&consumers.lock, Deadline::NOW)?;
         let repaired = if locked.died().is_some() { self.repair_consumers() } else { Ok(()) };
         let is_dead = |lease: &usize| self.lease_owner(*lease).load(Ordering::Acquire) == DEAD;
         let dead: Vec<usize> = (0..self.lease_owners().len()).filter(is_dead).collect();

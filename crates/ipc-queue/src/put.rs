@@ -19,6 +19,9 @@ const WANTED_FOR: Duration = Duration::from_millis(200);
 /// How far from what is written or read just now the processor is to fetch, in bytes: as far as one gets in the time that takes.
 pub(crate) const AHEAD: u64 = 320;
 
+/// The same where one message is written right after the other.
+const FAR_AHEAD: u64 = 1024;
+
 /// What goes in: bytes, in the ring or already in an extent.
 pub(crate) enum Message<'a> {
     Bytes(&'a [u8]),
@@ -89,18 +92,23 @@ impl Core {
         let mut room = Room::none();
         self.room(&mut room, Header::size_of(first.len() as u64), deadline)?;
         let (mut end, mut put) = (room.tail, 0);
+        let (mut left, mut items) = (room.bytes, room.items);
         let mut seen_again = false;
         for bytes in messages {
             let size = Header::size_of(bytes.len() as u64);
-            if (room.bytes < size || room.items == 0) && !seen_again {
+            if (left < size || items == 0) && !seen_again {
                 seen_again = true;
                 self.measure(&mut room, end)?;
+                (left, items) = (room.bytes, room.items);
             }
-            if room.bytes < size || room.items == 0 {
+            if left < size || items == 0 {
                 break;
             }
+            if left > size + 2 * FAR_AHEAD {
+                self.ring.prefetch(end.bytes() + FAR_AHEAD, true);
+            }
             end = self.write(end, &Message::Bytes(bytes));
-            (room.bytes, room.items, put) = (room.bytes - size, room.items - 1, put + 1);
+            (left, items, put) = (left - size, items - 1, put + 1);
         }
         crash_point!("put.filled");
         self.publish(&room, end)?;

@@ -361,7 +361,8 @@ macro_rules! gets {
             /// Takes all messages that were delivered too often; see [`Settings::max_deliveries`].
             ///
             /// # Errors
-            /// [`Forked`](crate::Error::Forked), [`Damaged`](crate::Error::Damaged).
+            /// [`WouldBlock`](crate::Error::WouldBlock) while a stopped process has the lock; [`Forked`](crate::Error::Forked),
+            /// [`Damaged`](crate::Error::Damaged).
             pub fn take_dead_letters(&self) -> Result<Vec<DeadLetter<T>>> {
                 Ok(self.0.take_dead_letters()?)
             }

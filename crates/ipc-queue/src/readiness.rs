@@ -84,9 +84,9 @@ impl Readiness {
 
 impl Shared {
     fn is_ready(&self) -> bool {
-        self.core.is_filled()
-            || self.core.tail().is_closed()
-            || !matches!(self.core.is_anybody_left(Roles::PRODUCER), Ok(true))
+        let core = &self.core;
+        let is_end = || core.tail().is_closed() || !matches!(core.is_anybody_left(Roles::PRODUCER), Ok(true));
+        core.is_filled() || is_end() && core.is_over()
     }
 
     fn announce(&self) {
@@ -111,7 +111,7 @@ impl Shared {
             let _ = core.wait_asleep(
                 &core.view.end.filled,
                 Deadline::NEVER,
-                || Ok(over() || core.is_filled() || core.tail().is_closed()),
+                || Ok(over() || core.is_filled() || core.tail().is_closed() && core.is_over()),
                 || {
                     core.look_for_the_dead()?;
                     if core.is_anybody_left(Roles::PRODUCER)? { Ok(()) } else { Err(Error::Disconnected.into()) }

@@ -84,13 +84,17 @@ impl Core {
             if owner == RETURNED {
                 is_anything_back = true; // whoever gave it back may have been killed before saying so
             } else if owner != 0 && !living.has(owner)? {
-                came_back += u64::from(self.give_back_hand(index, hand)?);
+                came_back += u64::from(self.give_back_hand(index, hand, owner)?);
             }
         }
         for lease in 0..self.lease_owners().len() {
             let owner = self.lease_owner(lease).load(Ordering::Acquire);
             is_anything_back |= owner == RETURNED;
             if owner == 0 || owner >= RETURNED || living.has(owner & !PENDING)? {
+                continue;
+            }
+            // What it was when its owner was found dead it stays.
+            if self.lease_owner(lease).load(Ordering::Acquire) != owner {
                 continue;
             }
             if owner & PENDING != 0 {
@@ -126,7 +130,11 @@ impl Core {
     }
 
     /// What is in the hand of a dead process goes to somebody else, unless it is elsewhere already. Returns whether it does.
-    fn give_back_hand(&self, index: usize, hand: &Hand) -> Quick<bool> {
+    fn give_back_hand(&self, index: usize, hand: &Hand, was: u64) -> Quick<bool> {
+        // It may have emptied the hand, and then ended: but since it has been found dead it does nothing any more.
+        if hand.owner.load(Ordering::Acquire) != was {
+            return Ok(false);
+        }
         let (start, end) = (Place(hand.start.load(Ordering::Acquire)), Place(hand.end.load(Ordering::Relaxed)));
         let lease = hand.lease.load(Ordering::Relaxed).wrapping_sub(1) as usize;
         if let Some(owner) = self.lease_owners().get(lease) {
@@ -262,7 +270,7 @@ impl Core {
                     index.into_iter().for_each(|index| self.clear_hand(index));
                 }
                 taken.source = Source::Ring { hand, start, end: next };
-                taken.lease = lease;
+                (taken.lease, taken.has_long) = (lease, true);
                 Ok(Some(if is_dead && lease != NO_LEASE { Found::ToBury } else { Found::Something }))
             }
         }

@@ -402,14 +402,14 @@ impl<T, C: Decode<T>> SpscConsumer<T, C> {
     #[inline(always)]
     fn read(&mut self, deadline: Deadline) -> Quick<T> {
         let record = self.next(deadline)?;
-        let mut value = Err(Error::WouldBlock.into());
+        let mut value = None;
         with_scratch(|scratch| {
-            value = match self.0.core.append(record, scratch) {
+            value = Some(match self.0.core.append(record, scratch) {
                 Ok(()) => decode::<T, C>(scratch),
                 Err(error) => Err(error),
-            }
+            });
         });
-        match value {
+        match value.unwrap_or_else(|| Err(Error::NOTHING.into())) {
             Ok(value) => {
                 self.advance(record);
                 Ok(value)

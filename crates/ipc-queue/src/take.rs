@@ -23,6 +23,8 @@ use crate::put::AHEAD;
 
 /// How many messages are taken before somebody looks at the clock, whether to look for the dead though nobody has to wait.
 const LOOK_EVERY: u64 = 64;
+/// How many bytes of a batch the processor is to fetch at once.
+const BATCH_AHEAD: u64 = 4096;
 /// How often to look for the dead, in ns.
 const LOOK_AFTER: u64 = 25_000_000;
 
@@ -34,6 +36,8 @@ pub(crate) struct Taken<'a> {
     pub(crate) source: Source,
     /// The lease into which it goes if it is to be kept, or buried; else [`NO_LEASE`].
     pub(crate) lease: usize,
+    /// Whether there may be messages among them that lie in extents.
+    pub(crate) has_long: bool,
 }
 
 pub(crate) const NO_LEASE: usize = usize::MAX;
@@ -139,10 +143,15 @@ impl Core {
             }
         }
         let mut left = self.distance(taken, tail)?;
-        let (mut end, mut count) = (taken, 0);
+        if want.most > 1 {
+            self.prefetch(taken, left);
+        }
+        let (mut end, mut count, mut has_long) = (taken, 0, false);
         loop {
             while left != 0 && count < want.most {
-                let size = self.record(end, left)?.header.size();
+                let header = self.record(end, left)?.header;
+                let size = header.size();
+                has_long |= header.is_extent();
                 (end, left, count) = (end.after(size, 1), left - size, count + 1);
             }
             if count == want.most {
@@ -177,8 +186,13 @@ impl Core {
         consumers.taken.store(end.0, Ordering::Release);
         crash_point!("get.moved");
         found.source = Source::Ring { hand, start: taken, end };
-        found.lease = lease;
+        (found.lease, found.has_long) = (lease, has_long);
         Ok(Found::Something)
+    }
+
+    /// Where each message begins is known only when the one before it has been seen: so that they are not waited for one after the other.
+    fn prefetch(&self, from: Place, bytes: u64) {
+        (0..bytes.min(BATCH_AHEAD)).step_by(64).for_each(|at| self.ring.prefetch(from.bytes() + at, false));
     }
 
     #[cold]
@@ -237,7 +251,7 @@ impl Core {
     }
 
     /// A message that begins somewhere in the ring; `left` is how many bytes there are.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record(&self, at: Place, left: u64) -> Quick<Record> {
         let header = Header(self.ring.word(at.bytes()).load(Ordering::Relaxed));
         if header.size() > left || (header.is_extent() && header.len() != 16) {
@@ -313,7 +327,7 @@ impl Core {
             &self.view.counts.get_waits,
             &self.pace,
             deadline,
-            || Ok(self.is_filled() || self.tail().is_closed() && self.is_over()?),
+            || Ok(self.is_filled() || self.tail().is_closed() && self.is_over()),
             || {
                 self.check_producers()?;
                 let in_vain = !self.could_be_ended()? && !self.is_filled();
@@ -333,15 +347,15 @@ impl Core {
             return Ok(());
         };
         // Somebody may have put something just before.
-        if self.is_filled() || !self.is_over()? { Ok(()) } else { Err(error.into()) }
+        if self.is_filled() || !self.is_over() { Ok(()) } else { Err(error.into()) }
     }
 
     /// Whether nothing of what others have taken can come back.
-    fn is_over(&self) -> Quick<bool> {
+    pub(crate) fn is_over(&self) -> bool {
         // What was given back counts as well: who did so may not have got so far as to say it.
         let is_others = |owner: u64| owner != 0 && owner != DEAD && owner & !PENDING != self.me();
         let in_hands = self.hands().map(|hand| &hand.owner);
-        Ok(!in_hands.chain(self.lease_owners()).any(|owner| is_others(owner.load(Ordering::Acquire))))
+        !in_hands.chain(self.lease_owners()).any(|owner| is_others(owner.load(Ordering::Acquire)))
     }
 
     /// For one who waits: is anybody left who could put something, and what have the dead taken?
@@ -367,7 +381,7 @@ impl<'a> Taken<'a> {
     /// To be filled in.
     #[inline(always)]
     pub(crate) fn nothing(core: &'a Core) -> Taken<'a> {
-        Taken { core, source: Source::Nowhere, lease: NO_LEASE }
+        Taken { core, source: Source::Nowhere, lease: NO_LEASE, has_long: false }
     }
 
     /// It is not this one's any more.
@@ -389,46 +403,37 @@ impl<'a> Taken<'a> {
         }
     }
 
-    /// Calls `f` with the bytes of each message, copied into `scratch` first, in order, as long as it wants more.
-    #[inline]
+    /// Calls `f` with the bytes of each message, copied into `scratch` first, in order, until it fails.
+    #[inline(always)]
     pub(crate) fn each(&self, scratch: &mut Vec<u8>, mut f: impl FnMut(&[u8]) -> Quick<()>) -> Quick<()> {
-        let core = self.core;
-        scratch.clear();
-        match self.source {
-            Source::Ring { start, end, .. } => {
-                let len = end.bytes_since(start);
-                if end.items_since(start) == 1 {
-                    let record = core.record(start, len)?;
-                    core.append(record, scratch)?;
-                    return f(scratch);
-                }
-                // All of them in one copy: they lie behind each other.
-                if !core.ring.append_to(scratch, start.bytes(), len as usize) {
-                    return Err(Error::Damaged("a batch is longer than the ring").into());
-                }
-                let mut at = 0;
-                let mut long = Vec::new();
-                while let Some((word, rest)) = scratch[at..].split_first_chunk::<8>() {
-                    let header = Header(u64::from_ne_bytes(*word));
-                    let bytes = rest.get(..header.len() as usize);
-                    let bytes = bytes.ok_or(Error::Damaged("a message has an impossible length"))?;
-                    if header.is_extent() {
-                        long.clear();
-                        core.append(Record { header, at: start.after(at as u64, 0) }, &mut long)?;
-                        f(&long)?;
-                    } else {
-                        f(bytes)?;
-                    }
-                    at += (header.size() as usize).min(scratch.len() - at);
-                }
-                Ok(())
-            }
-            Source::Lease(lease) => {
-                core.append_lease(lease, scratch)?;
-                f(scratch)
-            }
-            Source::Nowhere => Err(Error::Damaged("a message was not there").into()),
+        let Source::Ring { start, end, .. } = self.source else {
+            self.one(scratch)?;
+            return f(scratch);
+        };
+        // All of them in one copy: they lie behind each other.
+        if !self.core.ring.append_to(scratch, start.bytes(), end.bytes_since(start) as usize) {
+            return Err(Error::NOTHING.into());
         }
+        let mut rest = scratch.as_slice();
+        while let Some((word, after)) = rest.split_first_chunk::<8>() {
+            let header = Header(u64::from_ne_bytes(*word));
+            let Some(bytes) = after.get(..header.len() as usize) else { return Err(Error::NOTHING.into()) };
+            if header.is_extent() {
+                let at = start.after((scratch.len() - rest.len()) as u64, 0);
+                self.one_long(Record { header, at }, &mut f)?;
+            } else {
+                f(bytes)?;
+            }
+            rest = after.get(header.size() as usize - 8..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn one_long(&self, record: Record, f: &mut impl FnMut(&[u8]) -> Quick<()>) -> Quick<()> {
+        let mut long = Vec::new();
+        self.core.append(record, &mut long)?;
+        f(&long)
     }
 
     /// How many messages it is.
@@ -455,7 +460,7 @@ impl<'a> Taken<'a> {
     #[inline(always)]
     pub(crate) fn finish(&mut self) {
         let source = self.end();
-        self.core.use_up(source);
+        self.core.use_up(source, self.has_long);
     }
 
     /// It goes to the next one who asks.
@@ -505,7 +510,7 @@ impl Drop for Taken<'_> {
     /// After an error or a panic of a user's `Deserialize`: it was taken, and does not come twice.
     fn drop(&mut self) {
         if !matches!(self.source, Source::Nowhere) && self.core.segment().is_original() {
-            self.core.use_up(self.source);
+            self.core.use_up(self.source, self.has_long);
         }
     }
 }
@@ -526,10 +531,10 @@ impl Core {
     }
 
     #[inline]
-    fn use_up(&self, source: Source) {
+    fn use_up(&self, source: Source, has_long: bool) {
         match source {
             Source::Ring { hand, start, end } => {
-                let long = self.long_ones(start, end);
+                let long = if has_long { self.long_ones(start, end) } else { Vec::new() };
                 crash_point!("get.copied");
                 self.clear_hand(hand);
                 crash_point!("get.cleared");
