@@ -278,6 +278,28 @@ impl Drop for RingMapping {
     }
 }
 
+/// Has the processor fetch the line in which a word is that is going to be written or read soon. Only a hint: what it is about to wait for
+/// otherwise, at the next barrier, is a line in another processor's cache.
+#[inline]
+pub fn prefetch<W>(word: &W, to_write: bool) {
+    let place = std::ptr::from_ref(word);
+    // SAFETY: these instructions change nothing that a program can see, and cannot fail, whatever the address.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        match to_write {
+            true => std::arch::asm!("prefetchw [{}]", in(reg) place, options(nostack, preserves_flags, readonly)),
+            false => std::arch::asm!("prefetcht0 [{}]", in(reg) place, options(nostack, preserves_flags, readonly)),
+        }
+        #[cfg(target_arch = "aarch64")]
+        match to_write {
+            true => std::arch::asm!("prfm pstl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly)),
+            false => {
+                std::arch::asm!("prfm pldl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly))
+            }
+        }
+    }
+}
+
 /// What is copied word by word, in bytes; less than any ring has.
 const SHORT: usize = 256;
 
@@ -387,31 +409,10 @@ impl Ring {
         unsafe { self.start.add(offset).cast::<AtomicU64>().as_ref() }
     }
 
-    /// Has the processor fetch the line at a position, which is going to be written or read soon. Only a hint: what it is about to
-    /// wait for otherwise, at the next barrier, is a line in another processor's cache.
+    /// As [`prefetch`], for the line at a position.
     #[inline]
     pub fn prefetch(&self, position: u64, to_write: bool) {
-        let offset = position as usize & self.mask;
-        // SAFETY: inside the mapping, as in `place`.
-        let place = unsafe { self.start.add(offset) }.as_ptr();
-        // SAFETY: these instructions change nothing that a program can see, and cannot fail, whatever the address; where there is no
-        // such instruction it does nothing.
-        unsafe {
-            #[cfg(target_arch = "x86_64")]
-            match to_write {
-                true => std::arch::asm!("prefetchw [{}]", in(reg) place, options(nostack, preserves_flags, readonly)),
-                false => std::arch::asm!("prefetcht0 [{}]", in(reg) place, options(nostack, preserves_flags, readonly)),
-            }
-            #[cfg(target_arch = "aarch64")]
-            match to_write {
-                true => {
-                    std::arch::asm!("prfm pstl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly))
-                }
-                false => {
-                    std::arch::asm!("prfm pldl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly))
-                }
-            }
-        }
+        prefetch(self.word(position), to_write);
     }
 
     /// One byte.

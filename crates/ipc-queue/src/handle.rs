@@ -242,6 +242,7 @@ impl<T, C: Decode<T>> End<T, C> {
         Ok(values)
     }
 
+    #[inline(always)] // else the lease is moved as a whole right after it was put together in pieces
     pub(crate) fn lease(&self, deadline: Deadline) -> Quick<Lease<T>> {
         let core = &self.core;
         let mut taken = Taken::nothing(core);

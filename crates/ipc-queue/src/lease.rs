@@ -81,9 +81,13 @@ impl Core {
             extent.store(index + 1, Ordering::Relaxed);
             self.lease_extent(index, lease);
         } else if bytes.len() <= INLINE {
-            for (word, bytes) in self.lease_bytes(lease).iter().zip(bytes.chunks(8)) {
+            let (mut words, mut whole) = (self.lease_bytes(lease).iter(), bytes.chunks_exact(8));
+            for (bytes, word) in (&mut whole).zip(&mut words) {
+                word.store(u64::from_ne_bytes(bytes.try_into().unwrap_or_default()), Ordering::Relaxed);
+            }
+            if let (rest @ [_, ..], Some(word)) = (whole.remainder(), words.next()) {
                 let mut eight = [0; 8];
-                eight[..bytes.len()].copy_from_slice(bytes);
+                eight[..rest.len()].copy_from_slice(rest);
                 word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
             }
         } else {
@@ -154,9 +158,11 @@ impl Core {
 
     /// The message of a lease of this process is done with.
     pub(crate) fn end_lease(&self, lease: usize) {
-        // This is the moment. Whoever finds it so, and its owner dead, goes on from here.
-        self.lease_owner(lease).store(PENDING | self.me(), Ordering::Release);
-        crash_point!("lease.acked");
+        if self.lease_field(lease, LeaseField::Extent).load(Ordering::Relaxed) != 0 {
+            // This is the moment. Whoever finds it so, and its owner dead, goes on from here.
+            self.lease_owner(lease).store(PENDING | self.me(), Ordering::Release);
+            crash_point!("lease.acked");
+        }
         self.drop_lease(lease);
         let (head, end) = (&self.view.head, &self.view.end);
         head.done.wake();
@@ -226,6 +232,7 @@ pub struct Lease<T> {
 }
 
 impl<T> Lease<T> {
+    #[inline(always)]
     pub(crate) fn new(value: T, core: Arc<Core>, lease: usize, deliveries: u64) -> Lease<T> {
         Lease { value: Some(value), core, lease, deliveries, is_over: false }
     }
@@ -234,6 +241,7 @@ impl<T> Lease<T> {
     ///
     /// # Errors
     /// [`Error::Forked`]: the copy has nothing to acknowledge.
+    #[inline]
     pub fn ack(mut self) -> Result<()> {
         self.core.segment().check_fork()?;
         self.is_over = true;
@@ -262,6 +270,7 @@ impl<T> Deref for Lease<T> {
 }
 
 impl<T> Drop for Lease<T> {
+    #[inline]
     fn drop(&mut self) {
         if !self.is_over && self.core.segment().is_original() {
             self.core.give_back_lease(self.lease);

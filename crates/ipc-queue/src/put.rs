@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ipc_core::{Deadline, Roles, crash_point};
+use ipc_core::{Deadline, Roles, crash_point, prefetch};
 use ipc_sync::mechanism::Locked;
 
 use crate::Error;
@@ -166,6 +166,8 @@ impl Core {
         if !self.is_anybody_left_since(Roles::CONSUMER)? {
             return Err(Error::Disconnected.into());
         }
+        // It is written when the lock is taken and the message copied: by then it can be here.
+        prefetch(&self.view.end.tail, true);
         if self.try_room(room, size, 0, deadline)? { Ok(()) } else { self.wait_for_room(room, size, deadline) }
     }
 

@@ -338,6 +338,7 @@ macro_rules! gets {
             /// # Errors
             /// [`LeaseLimit`](crate::Error::LeaseLimit), [`NoMemory`](crate::Error::NoMemory): the message stays in the queue; else as
             /// [`get`](Self::get).
+            #[inline]
             pub fn lease(&self) -> Result<Lease<T>> {
                 Ok(self.0.lease(Deadline::NEVER)?)
             }
@@ -346,6 +347,7 @@ macro_rules! gets {
             ///
             /// # Errors
             /// As [`lease`](Self::lease), [`WouldBlock`](crate::Error::WouldBlock).
+            #[inline]
             pub fn try_lease(&self) -> Result<Lease<T>> {
                 Ok(self.0.lease(Deadline::NOW)?)
             }

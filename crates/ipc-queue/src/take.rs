@@ -334,7 +334,14 @@ impl Core {
                 if in_vain { Err(Error::Disconnected.into()) } else { Ok(()) }
             },
         )?;
-        if self.is_filled() { Ok(()) } else { self.check_end() }
+        if !self.is_filled() {
+            return self.check_end();
+        }
+        // It comes while the lock is taken.
+        let next = self.taken().bytes();
+        self.ring.prefetch(next, false);
+        self.ring.prefetch(next + 64, false);
+        Ok(())
     }
 
     /// An error if nothing is there, and nothing will ever come.
