@@ -7,6 +7,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::{Whence, lseek};
 
 use crate::raw::{MAPPED_AT, READY, Ring, RingMapping};
 use crate::segment::{allocate, checked};
@@ -26,6 +28,11 @@ impl Layout {
         let bad = || Error::BadSize { size: usize::try_from(self.len).unwrap_or(usize::MAX) };
         let mapped = checked(self.mapped)?;
         let len = i64::try_from(self.len).ok().filter(|len| *len >= mapped && *len < 1 << 60).ok_or_else(bad)?;
+        // Beyond this limit (`ulimit -f`) the kernel would not only refuse, but send SIGXFSZ.
+        let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).map_err(Error::io("allocate shared memory"))?;
+        if self.len > limit {
+            return Err(Error::io("allocate shared memory")(Errno::EFBIG));
+        }
         allocate(file, mapped, len).map_err(Error::io("allocate shared memory"))
     }
 }
@@ -69,6 +76,20 @@ impl Segment {
         self.check_fork()?;
         self.check_end(offset, to.len() as u64)?;
         self.file().read_exact_at(to, offset).map_err(Error::io("read shared memory"))
+    }
+
+    /// Whether all of these bytes of the end have been written, and not given back since.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`], [`Error::Io`].
+    pub fn is_written(&self, offset: u64, len: u64) -> Result<bool> {
+        self.check_fork()?;
+        self.check_end(offset, len)?;
+        match lseek(self.file(), offset as i64, Whence::SeekHole) {
+            Ok(hole) => Ok(hole as u64 >= offset + len),
+            Err(Errno::ENXIO) => Ok(len == 0), // at the very end
+            Err(errno) => Err(Error::io("look at shared memory")(errno)),
+        }
     }
 
     /// Gives the memory of bytes of the end back to the system.

@@ -7,10 +7,10 @@ use ipc_core::{Deadline, Participant, Ring, Roles, Segment, View};
 use ipc_sync::mechanism::{Lock, Locked, Slices, WaitWord};
 
 use crate::error::Quick;
-use crate::layout::{DEAD, EXTENTS, HANDS, Hand, LEASE_WORDS, LeaseField, PENDING, QueueState, RETURNED};
+use crate::layout::{DEAD, EXTENTS, LEASE_WORDS, LeaseField, PENDING, QueueState, RETURNED};
 use crate::place::Place;
 use crate::settings::Settings;
-use crate::{Error, sys};
+use crate::{Error, shim, sys};
 
 /// How long to look again and again before going to sleep: about what it takes to be woken.
 const SPIN: Duration = Duration::from_micros(20);
@@ -70,7 +70,7 @@ impl Core {
     /// The settings are looked at once: what somebody writes over them later leads nobody astray.
     fn of(view: View<QueueState>, contents: u64, is_single: bool) -> Quick<Core> {
         let said = &view.settings;
-        let word = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        let word = |word: &shim::AtomicU64| word.load(Ordering::Relaxed);
         let settings = Settings {
             items: word(&said.items),
             ring: word(&said.ring),
@@ -183,13 +183,6 @@ impl Core {
         if bytes <= self.settings.ring { Ok(bytes) } else { Err(Error::Damaged("its places are out of order").into()) }
     }
 
-    /// The hands that something may be in.
-    #[inline]
-    pub(crate) fn hands(&self) -> std::slice::Iter<'_, Hand> {
-        let used = self.view.consumers.hands.load(Ordering::Acquire) as usize;
-        self.view.hands[..used.min(HANDS)].iter()
-    }
-
     pub(crate) fn lease_owner(&self, lease: usize) -> &AtomicU64 {
         &self.view.words()[lease]
     }
@@ -230,7 +223,7 @@ impl Core {
         if consumers.returned.load(Ordering::Acquire) == 0 {
             return 0;
         }
-        let hands = self.hands().filter(|hand| hand.owner.load(Ordering::Acquire) == RETURNED);
+        let hands = self.view.hands().filter(|hand| hand.owner.load(Ordering::Acquire) == RETURNED);
         let in_hands: u64 = hands
             .map(|hand| Place(hand.end.load(Ordering::Relaxed)).items_since(Place(hand.start.load(Ordering::Relaxed))))
             .sum();
@@ -241,9 +234,7 @@ impl Core {
     /// Whether there may be something to take.
     #[inline]
     pub(crate) fn is_filled(&self) -> bool {
-        let consumers = &self.view.consumers;
-        let taken = Place(consumers.taken.load(Ordering::SeqCst));
-        !Place(self.view.end.tail.load(Ordering::SeqCst)).is_at(taken) || consumers.returned.load(Ordering::SeqCst) != 0
+        self.view.is_filled()
     }
 
     /// Messages that are not done with: in the queue, in hands, in leases; not the dead letters.
@@ -267,7 +258,7 @@ impl Core {
     /// Closes the queue for everybody.
     pub(crate) fn close(&self) -> Quick<()> {
         self.segment().check_fork()?;
-        self.view.end.tail.fetch_or(Place::START.closed().0, Ordering::SeqCst);
+        self.view.mark_closed();
         ipc_core::crash_point!("close.marked");
         self.wake_all();
         Ok(())
@@ -335,7 +326,7 @@ impl Core {
     pub(crate) fn wait(
         &self,
         word: &WaitWord,
-        waits: &AtomicU64,
+        waits: &shim::AtomicU64,
         pace: &Pace,
         deadline: Deadline,
         mut ready: impl FnMut() -> Quick<bool>,
@@ -361,7 +352,7 @@ impl Core {
     fn wait_counted(
         &self,
         word: &WaitWord,
-        waits: Option<&AtomicU64>,
+        waits: Option<&shim::AtomicU64>,
         deadline: Deadline,
         mut ready: impl FnMut() -> Quick<bool>,
         mut check: impl FnMut() -> Quick<()>,

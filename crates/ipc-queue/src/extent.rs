@@ -168,19 +168,16 @@ impl Core {
 
     /// Appends the bytes of an extent to a vector.
     pub(crate) fn read_extent(&self, index: u64, len: u64, to: &mut Vec<u8>) -> Quick<()> {
-        let index = self.extent_index(index, len)?;
-        let start = to.len();
-        // Grows with what is there: a length that is a lie must not take memory.
-        const PIECE: usize = 16 << 20;
-        let mut offset = self.extent_offset(index);
-        while (to.len() - start) as u64 != len {
-            let piece = PIECE.min((len - (to.len() - start) as u64) as usize);
-            let at = to.len();
-            to.resize(at + piece, 0);
-            self.segment().read_end(offset, &mut to[at..])?;
-            offset += piece as u64;
+        let offset = self.extent_offset(self.extent_index(index, len)?);
+        // A length that is a lie must not take memory: so many bytes have been written there, for which somebody has paid.
+        if !self.segment().is_written(offset, len)? {
+            return Err(Error::Damaged("a message is not there").into());
         }
-        Ok(())
+        let start = to.len();
+        to.try_reserve_exact(len as usize)
+            .map_err(|error| Error::NoMemory { len, source: std::io::Error::other(error) })?;
+        to.resize(start + len as usize, 0);
+        Ok(self.segment().read_end(offset, &mut to[start..])?)
     }
 
     /// Copies some of the bytes of an extent.

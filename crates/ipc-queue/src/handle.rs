@@ -12,7 +12,7 @@ use crate::error::Quick;
 use crate::in_place::Peek;
 use crate::layout::Header;
 use crate::settings::Settings;
-use crate::take::{Source, Taken, Want};
+use crate::take::{Taken, Want};
 use crate::{DeadLetter, Error, Lease, PutError, PutManyError};
 
 pub(crate) struct End<T, C> {
@@ -254,12 +254,10 @@ impl<T, C: Decode<T>> End<T, C> {
                 Ok(()) => decode::<T, C>(scratch),
                 Err(error) => Err(error),
             };
-            if decoded.is_err() {
-                if let Source::Ring { .. } = taken.source {
-                    core.drop_lease(lease);
+            if decoded.is_ok() {
+                if let Err(error) = core.keep(&mut taken, scratch, deadline) {
+                    decoded = Err(error);
                 }
-            } else if let Err(error) = core.keep(&mut taken, scratch, core.me(), deadline) {
-                decoded = Err(error);
             }
             value = Some(decoded);
         });
@@ -295,7 +293,7 @@ impl<T, C> End<T, C> {
     pub(crate) fn stats(&self) -> Quick<Stats> {
         let core = &self.core;
         core.segment().check_fork()?;
-        let count = |word: &std::sync::atomic::AtomicU64| word.load(std::sync::atomic::Ordering::Relaxed);
+        let count = |word: &crate::shim::AtomicU64| word.load(std::sync::atomic::Ordering::Relaxed);
         let counts = &core.view.counts;
         Ok(Stats {
             items: core.len(),

@@ -17,12 +17,12 @@
 //! Consumers take at `taken`, under theirs. A message that was taken is *in a hand* until its last byte has been used, so it
 //! still lies in the ring: `head` follows the earliest hand, and producers do not pass it.
 
-use std::sync::atomic::{AtomicU32, AtomicU64};
-
 use ipc_sync::mechanism::{Lock, WaitWord};
 
+use crate::shim::{AtomicU32, AtomicU64};
+
 /// How many messages (or batches) can be in hands at a time.
-pub(crate) const HANDS: usize = 64;
+pub(crate) const HANDS: usize = if cfg!(loom) { 3 } else { 64 };
 /// How many long messages there can be.
 pub(crate) const EXTENTS: u64 = 4096;
 /// How many bytes of a message are kept in a lease itself; longer ones are kept in an extent.
@@ -31,6 +31,7 @@ pub(crate) const INLINE: usize = 1024;
 pub(crate) const LEASE_WORDS: u64 = LeaseField::COUNT as u64 + (INLINE / 8) as u64;
 
 #[repr(C, align(64))]
+#[cfg_attr(all(test, loom), derive(Default))]
 pub(crate) struct QueueState {
     pub(crate) settings: SettingsState,
     pub(crate) producers: ProducerState,
@@ -43,6 +44,7 @@ pub(crate) struct QueueState {
 
 /// Written once, or hardly ever: everybody reads it all the time, so nothing may be here that changes often.
 #[repr(C, align(64))]
+#[cfg_attr(all(test, loom), derive(Default))]
 pub(crate) struct SettingsState {
     pub(crate) items: AtomicU64,
     pub(crate) ring: AtomicU64,
@@ -61,6 +63,7 @@ pub(crate) struct SettingsState {
 
 /// What producers change, under their lock.
 #[repr(C, align(64))]
+#[cfg_attr(all(test, loom), derive(Default))]
 pub(crate) struct ProducerState {
     pub(crate) lock: Lock,
     /// The head, as it was when there last seemed to be no room.
@@ -74,6 +77,7 @@ pub(crate) struct ProducerState {
 
 /// What producers write and consumers read.
 #[repr(C, align(64))]
+#[cfg_attr(all(test, loom), derive(Default))]
 pub(crate) struct EndState {
     pub(crate) tail: AtomicU64,
     /// Consumers sleep here.
@@ -83,6 +87,7 @@ pub(crate) struct EndState {
 
 /// What consumers change, under their lock; but hands are given up, and what was taken is given back, without it.
 #[repr(C, align(64))]
+#[cfg_attr(all(test, loom), derive(Default))]
 pub(crate) struct ConsumerState {
     pub(crate) lock: Lock,
     pub(crate) taken: AtomicU64,
@@ -107,6 +112,7 @@ pub(crate) struct ConsumerState {
 
 /// What consumers write and producers read.
 #[repr(C, align(64))]
+#[cfg_attr(all(test, loom), derive(Default))]
 pub(crate) struct HeadState {
     pub(crate) head: AtomicU64,
     /// Producers sleep here.
@@ -118,6 +124,7 @@ pub(crate) struct HeadState {
 
 /// What somebody has taken and not yet used up: from `start` to `end`, in the ring.
 #[repr(C, align(64))]
+#[cfg_attr(all(test, loom), derive(Default))]
 pub(crate) struct Hand {
     /// The number of the participant, or [`RETURNED`]; 0: it is empty.
     pub(crate) owner: AtomicU64,
@@ -152,6 +159,7 @@ impl LeaseField {
 
 /// For the curious only: nothing depends on them, and a kill may take one away.
 #[repr(C, align(64))]
+#[cfg_attr(all(test, loom), derive(Default))]
 pub(crate) struct Counts {
     pub(crate) put_waits: AtomicU64,
     pub(crate) get_waits: AtomicU64,
@@ -160,6 +168,7 @@ pub(crate) struct Counts {
     reserved: [u64; 4],
 }
 
+#[cfg(not(loom))]
 const _: () = {
     // With the header of an object they are 128: two lines, as some processors fetch them in pairs.
     assert!(size_of::<SettingsState>() == 64 && size_of::<ProducerState>() == 128 && size_of::<EndState>() == 128);

@@ -18,9 +18,8 @@ use ipc_core::{CodecError, Deadline, crash_point};
 
 use crate::core::Core;
 use crate::error::Quick;
-use crate::extent::Extent;
-use crate::layout::{DEAD, INLINE, LeaseField, PENDING, RETURNED};
-use crate::take::{NO_LEASE, Source, Taken};
+use crate::layout::{DEAD, EXTENTS, INLINE, LeaseField, PENDING, RETURNED};
+use crate::take::{NO_LEASE, Source, Taken, Want};
 use crate::{Error, Result};
 
 impl Core {
@@ -60,16 +59,21 @@ impl Core {
         }
     }
 
-    /// Keeps a message that was taken, whose bytes these are, in its lease. `owner` is whose it is then.
-    pub(crate) fn keep(&self, taken: &mut Taken<'_>, bytes: &[u8], owner: u64, deadline: Deadline) -> Quick<()> {
+    /// Keeps a message that was taken, whose bytes these are, in its lease. If that cannot be, it goes back to the queue.
+    pub(crate) fn keep(&self, taken: &mut Taken<'_>, bytes: &[u8], deadline: Deadline) -> Quick<()> {
+        if let Err(error) = self.fill_lease(taken, bytes, deadline) {
+            self.drop_lease(taken.lease);
+            taken.give_back();
+            return Err(error);
+        }
+        self.commit_lease(taken, self.me());
+        Ok(())
+    }
+
+    /// Copies a message into its lease; it still is in the hand.
+    fn fill_lease(&self, taken: &Taken<'_>, bytes: &[u8], deadline: Deadline) -> Quick<()> {
         let lease = taken.lease;
-        let Source::Ring { hand, start, end } = taken.source else {
-            taken.forget(); // it is there already
-            if owner != self.me() {
-                self.lease_owner(lease).store(owner, Ordering::Release);
-            }
-            return Ok(());
-        };
+        let Source::Ring { hand, start, end } = taken.source else { return Ok(()) }; // it is there already
         let record = self.record(start, end.bytes_since(start))?;
         self.lease_field(lease, LeaseField::Len).store(bytes.len() as u64, Ordering::Relaxed);
         self.lease_field(lease, LeaseField::Deliveries).store(taken.deliveries(), Ordering::Relaxed);
@@ -78,6 +82,9 @@ impl Core {
         let extent = self.lease_field(lease, LeaseField::Extent);
         if record.header.is_extent() {
             let (index, _) = self.extent_of(record);
+            if index >= EXTENTS {
+                return Err(Error::Damaged("a message lies in an extent that there is not").into());
+            }
             extent.store(index + 1, Ordering::Relaxed);
             self.lease_extent(index, lease);
         } else if bytes.len() <= INLINE {
@@ -91,38 +98,47 @@ impl Core {
                 word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
             }
         } else {
-            match self.write_extent(bytes, deadline) {
-                Ok(written) => self.hand_over(written, extent, lease),
-                Err(error) => {
-                    self.drop_lease(lease);
-                    taken.give_back();
-                    return Err(error);
-                }
-            }
+            let written = self.write_extent(bytes, deadline)?;
+            extent.store(written.index() as u64 + 1, Ordering::Relaxed);
+            written.lease(lease);
         }
         crash_point!("lease.stored");
-        // Release: the lease has the message. Until now it is in the hand.
-        self.lease_owner(lease).store(owner, Ordering::Release);
-        taken.forget();
-        crash_point!("lease.kept");
-        self.clear_hand(hand);
-        self.free();
         Ok(())
     }
 
-    fn hand_over(&self, written: Extent<'_>, field: &AtomicU64, lease: usize) {
-        field.store(written.index() as u64 + 1, Ordering::Relaxed);
-        written.lease(lease);
+    /// The lease is filled: from now on it has the message. `owner` is whose it is.
+    fn commit_lease(&self, taken: &mut Taken<'_>, owner: u64) {
+        let is_new = self.lease_owner(taken.lease).load(Ordering::Relaxed) != owner;
+        if is_new {
+            // Release: until now the message is in the hand.
+            self.lease_owner(taken.lease).store(owner, Ordering::Release);
+            crash_point!("lease.kept");
+        }
+        if let Source::Ring { hand, .. } = taken.forget() {
+            self.view.clear_hand(hand);
+            self.view.free();
+        }
     }
 
-    /// A message that was delivered too often becomes a dead letter.
+    /// A message that was delivered too often becomes a dead letter. Returns whether it could: if there is no room it is delivered once
+    /// more.
     #[cold]
-    pub(crate) fn bury(&self, mut taken: Taken<'_>) -> Quick<()> {
+    pub(crate) fn bury(&self, taken: &mut Taken<'_>, want: Want) -> Quick<bool> {
         let mut bytes = Vec::new();
         taken.one(&mut bytes)?;
+        if self.fill_lease(taken, &bytes, Deadline::NOW).is_err() {
+            if !want.keep {
+                self.drop_lease(taken.lease);
+                taken.lease = NO_LEASE;
+            }
+            return Ok(false);
+        }
         // Counted first: of two that come at the same time neither may find room for one more. A kill is repaired by counting.
         self.view.settings.dead.fetch_add(1, Ordering::SeqCst);
-        self.keep(&mut taken, &bytes, DEAD, Deadline::NOW)
+        self.commit_lease(taken, DEAD);
+        crash_point!("dead-letter.marked");
+        self.view.head.done.wake();
+        Ok(true)
     }
 
     /// A lease that has come back too often. Under the lock.
@@ -164,6 +180,7 @@ impl Core {
             crash_point!("lease.acked");
         }
         self.drop_lease(lease);
+        crash_point!("lease.acked");
         let (head, end) = (&self.view.head, &self.view.end);
         head.done.wake();
         if self.tail().is_closed() {

@@ -141,9 +141,7 @@ impl Core {
     #[inline(always)]
     pub(crate) fn publish(&self, room: &Room, end: Place) -> Quick<()> {
         let producers = &self.view.producers;
-        // Release: publishes the messages; pairs with the Acquire in `take`. SeqCst: before the look for who sleeps.
-        let moved =
-            self.view.end.tail.compare_exchange(room.tail.0, end.0, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        let moved = self.view.move_tail(room.tail, end);
         crash_point!("put.published");
         self.unlock(&producers.lock, room.locked);
         if !moved {

@@ -59,7 +59,7 @@ impl Core {
             let start = Place(hand.start.load(Ordering::Acquire));
             if hand.owner.load(Ordering::Acquire) != RETURNED && self.is_untaken(index, start) {
                 self.drop_pending(hand, start);
-                self.clear_hand(index);
+                self.view.clear_hand(index);
             }
         }
         self.recover()?;
@@ -110,12 +110,12 @@ impl Core {
             consumers.returned.store(1, Ordering::SeqCst);
             self.view.end.filled.wake();
         }
-        self.free();
+        self.view.free();
         Ok(())
     }
 
     fn full_hands(&self) -> impl Iterator<Item = usize> + '_ {
-        let hands = self.hands().enumerate();
+        let hands = self.view.hands().enumerate();
         hands.filter(|(_, hand)| hand.owner.load(Ordering::Acquire) != 0).map(|(index, _)| index)
     }
 
@@ -139,7 +139,7 @@ impl Core {
         let lease = hand.lease.load(Ordering::Relaxed).wrapping_sub(1) as usize;
         if let Some(owner) = self.lease_owners().get(lease) {
             if owner.load(Ordering::Acquire) != PENDING | hand.owner.load(Ordering::Relaxed) {
-                self.clear_hand(index); // it is in the lease, or was, and is somewhere else by now
+                self.view.clear_hand(index); // it is in the lease, or was, and is somewhere else by now
                 return Ok(false);
             }
             self.drop_pending(hand, start);
@@ -188,6 +188,9 @@ impl Core {
                 consumers.returned.store(1, Ordering::SeqCst);
             }
             if let Some(found) = found? {
+                if found == Found::NoHand {
+                    return Ok(found);
+                }
                 self.view.counts.redeliveries.fetch_add(1, Ordering::Relaxed);
                 return Ok(found);
             }
@@ -211,7 +214,7 @@ impl Core {
             }
             let (start, end) = (Place(hand.start.load(Ordering::Relaxed)), Place(hand.end.load(Ordering::Relaxed)));
             if start.is_at(end) {
-                self.clear_hand(index); // whoever took the last one out of it died before it cleared it
+                self.view.clear_hand(index); // whoever took the last one out of it died before it cleared it
                 continue;
             }
             let order = hand.order.load(Ordering::Relaxed);
@@ -255,19 +258,17 @@ impl Core {
                 };
                 let from = &self.view.hands[from];
                 let order = from.order.load(Ordering::Relaxed);
-                let Some(hand) = self.note(start, next, lease, order) else {
+                let Some(hand) = self.view.note(self.me(), start, next, lease, order) else {
                     self.unreserve_lease(lease);
-                    // One hand more is free as soon as somebody has used up what it has.
-                    return Err(Error::WouldBlock.into());
+                    self.view.consumers.returned.store(1, Ordering::SeqCst);
+                    return Ok(Some(Found::NoHand));
                 };
                 crash_point!("redeliver.noted");
-                // Before the other hand moves: who sees that sees this, and looks again for the hand that is new.
-                self.view.consumers.moves.fetch_add(1, Ordering::AcqRel);
-                from.start.store(next.0, Ordering::Release);
+                self.view.move_on(from, next);
                 crash_point!("redeliver.moved");
                 if next.is_at(end) {
                     let index = self.full_hands().find(|index| std::ptr::eq(&self.view.hands[*index], from));
-                    index.into_iter().for_each(|index| self.clear_hand(index));
+                    index.into_iter().for_each(|index| self.view.clear_hand(index));
                 }
                 taken.source = Source::Ring { hand, start, end: next };
                 (taken.lease, taken.has_long) = (lease, true);

@@ -526,3 +526,7 @@ impl<T, C> SpscConsumer<T, C> {
         head.freed.wake();
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "model/single.rs"]
+mod checks;

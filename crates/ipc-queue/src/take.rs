@@ -9,7 +9,7 @@
 //! Whoever is killed before `taken` has moved has taken nothing; from then on until the hand is empty, the message is in the hand of
 //! a dead process, and goes to somebody else (`recover.rs`).
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use ipc_core::{Deadline, Roles, crash_point};
 use ipc_sync::mechanism::Locked;
@@ -17,7 +17,7 @@ use ipc_sync::mechanism::Locked;
 use crate::Error;
 use crate::core::{Core, now};
 use crate::error::Quick;
-use crate::layout::{DEAD, HANDS, Header, LeaseField, PENDING, RETURNED};
+use crate::layout::{DEAD, Header, LeaseField, PENDING, RETURNED};
 use crate::place::Place;
 use crate::put::AHEAD;
 
@@ -38,6 +38,8 @@ pub(crate) struct Taken<'a> {
     pub(crate) lease: usize,
     /// Whether there may be messages among them that lie in extents.
     pub(crate) has_long: bool,
+    /// How many of them have been looked at.
+    used: usize,
 }
 
 pub(crate) const NO_LEASE: usize = usize::MAX;
@@ -80,6 +82,8 @@ pub(crate) enum Found {
     Something,
     /// A message that was delivered too often, and is to become a dead letter.
     ToBury,
+    /// Perhaps, but all hands are full.
+    NoHand,
 }
 
 impl Core {
@@ -97,8 +101,10 @@ impl Core {
         loop {
             match found {
                 Found::Something => return Ok(()),
-                Found::ToBury => self.bury(std::mem::replace(taken, Taken::nothing(self)))?,
+                Found::ToBury if !self.bury(taken, want)? => return Ok(()),
+                Found::ToBury => {}
                 Found::Nothing => self.wait_for_more(deadline)?,
+                Found::NoHand => self.wait_for_hand(deadline)?,
             }
             found = self.try_take(taken, want, deadline)?;
         }
@@ -180,7 +186,9 @@ impl Core {
             }
             lease => lease?,
         };
-        let Some(hand) = self.note(taken, end, lease, self.next_order()) else { return self.without_hand(lease) };
+        let Some(hand) = self.view.note(self.me(), taken, end, lease, self.next_order()) else {
+            return self.without_hand(lease);
+        };
         crash_point!("get.noted");
         // Release: whoever sees that it has moved sees the hand.
         consumers.taken.store(end.0, Ordering::Release);
@@ -211,8 +219,18 @@ impl Core {
     fn without_hand(&self, lease: usize) -> Quick<Found> {
         self.unreserve_lease(lease);
         self.recover()?;
-        std::thread::yield_now();
-        Ok(Found::Nothing)
+        Ok(Found::NoHand)
+    }
+
+    /// Waits until a hand is empty. Mostly whoever empties one gives back space, too, and so wakes us; else it is found by and by.
+    #[cold]
+    fn wait_for_hand(&self, deadline: Deadline) -> Quick<()> {
+        if deadline.is_now() {
+            return Err(Error::WouldBlock.into());
+        }
+        let is_empty = || Ok(self.view.hands().any(|hand| hand.owner.load(Ordering::SeqCst) == 0));
+        let (word, waits) = (&self.view.head.freed, &self.view.counts.get_waits);
+        self.wait(word, waits, &self.room_pace, deadline, is_empty, || self.look_for_the_dead())
     }
 
     #[inline]
@@ -221,33 +239,6 @@ impl Core {
         let next = order.load(Ordering::Relaxed).wrapping_add(1);
         order.store(next, Ordering::Relaxed);
         next
-    }
-
-    /// Notes in a free hand what is being taken. Under the lock.
-    #[inline(always)]
-    pub(crate) fn note(&self, start: Place, end: Place, lease: usize, order: u64) -> Option<usize> {
-        // Acquire: whoever had the hand before has done with it.
-        let index = self.hands().position(|hand| hand.owner.load(Ordering::Acquire) == 0);
-        let index = index.or_else(|| self.one_more_hand())?;
-        let hand = self.view.hands.get(index)?;
-        hand.end.store(end.0, Ordering::Relaxed);
-        hand.lease.store((lease as u64).wrapping_add(1), Ordering::Relaxed);
-        hand.order.store(order, Ordering::Relaxed);
-        hand.start.store(start.0, Ordering::Relaxed);
-        // Release: whoever sees it in use sees from where on.
-        hand.owner.store(self.me(), Ordering::Release);
-        Some(index)
-    }
-
-    /// Under the lock.
-    #[cold]
-    fn one_more_hand(&self) -> Option<usize> {
-        let hands = &self.view.consumers.hands;
-        let used = hands.load(Ordering::Relaxed) as usize;
-        (used < HANDS).then(|| {
-            hands.store(used as u64 + 1, Ordering::Release);
-            used
-        })
     }
 
     /// A message that begins somewhere in the ring; `left` is how many bytes there are.
@@ -264,56 +255,6 @@ impl Core {
     pub(crate) fn extent_of(&self, record: Record) -> (u64, u64) {
         let word = |offset| self.ring.word(record.at.bytes() + offset).load(Ordering::Relaxed);
         (word(8), word(16))
-    }
-
-    /// Gives back the space of everything that is in no hand any more.
-    #[inline]
-    pub(crate) fn free(&self) {
-        let (consumers, head) = (&self.view.consumers, &self.view.head);
-        let used = consumers.hands.load(Ordering::Relaxed);
-        // Of two that empty their hands at the same time at least one must see that both are empty.
-        if used > 1 {
-            fence(Ordering::SeqCst);
-        }
-        let bound = self.earliest_taken();
-        let mut known = head.head.load(Ordering::Relaxed);
-        while bound.is_after(Place(known)) {
-            // Release: the bytes before it have been read. SeqCst: before the look for who sleeps.
-            match head.head.compare_exchange(known, bound.0, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => {
-                    crash_point!("get.freed");
-                    head.freed.wake();
-                    head.done.wake();
-                    // A second hand came into use meanwhile: the fence was missing, which this exchange was as well.
-                    if used <= 1 && consumers.hands.load(Ordering::Relaxed) > 1 {
-                        self.free();
-                    }
-                    return;
-                }
-                Err(now) => known = now,
-            }
-        }
-    }
-
-    /// Before which place everything has been used.
-    #[inline]
-    fn earliest_taken(&self) -> Place {
-        let moves = &self.view.consumers.moves;
-        loop {
-            let known = moves.load(Ordering::Acquire);
-            // In this order: whoever takes something after the look at `taken` does not take what lies before that.
-            let mut bound = self.taken();
-            for hand in self.hands().filter(|hand| hand.owner.load(Ordering::Acquire) != 0) {
-                let start = Place(hand.start.load(Ordering::Acquire));
-                if bound.is_after(start) {
-                    bound = start;
-                }
-            }
-            // What went meanwhile from a hand that is given back to one that was empty may have been seen in neither.
-            if moves.load(Ordering::Acquire) == known {
-                return bound;
-            }
-        }
     }
 
     /// Waits until there is something to be taken.
@@ -361,8 +302,9 @@ impl Core {
     pub(crate) fn is_over(&self) -> bool {
         // What was given back counts as well: who did so may not have got so far as to say it.
         let is_others = |owner: u64| owner != 0 && owner != DEAD && owner & !PENDING != self.me();
-        let in_hands = self.hands().map(|hand| &hand.owner);
-        !in_hands.chain(self.lease_owners()).any(|owner| is_others(owner.load(Ordering::Acquire)))
+        let is_in_leases = || self.lease_owners().iter().any(|owner| is_others(owner.load(Ordering::Acquire)));
+        // In this order: what is being leased is in both for a moment.
+        !self.view.is_in_hands(is_others) && !is_in_leases()
     }
 
     /// For one who waits: is anybody left who could put something, and what have the dead taken?
@@ -388,7 +330,7 @@ impl<'a> Taken<'a> {
     /// To be filled in.
     #[inline(always)]
     pub(crate) fn nothing(core: &'a Core) -> Taken<'a> {
-        Taken { core, source: Source::Nowhere, lease: NO_LEASE, has_long: false }
+        Taken { core, source: Source::Nowhere, lease: NO_LEASE, has_long: false, used: 0 }
     }
 
     /// It is not this one's any more.
@@ -412,7 +354,7 @@ impl<'a> Taken<'a> {
 
     /// Calls `f` with the bytes of each message, copied into `scratch` first, in order, until it fails.
     #[inline(always)]
-    pub(crate) fn each(&self, scratch: &mut Vec<u8>, mut f: impl FnMut(&[u8]) -> Quick<()>) -> Quick<()> {
+    pub(crate) fn each(&mut self, scratch: &mut Vec<u8>, mut f: impl FnMut(&[u8]) -> Quick<()>) -> Quick<()> {
         let Source::Ring { start, end, .. } = self.source else {
             self.one(scratch)?;
             return f(scratch);
@@ -425,6 +367,7 @@ impl<'a> Taken<'a> {
         while let Some((word, after)) = rest.split_first_chunk::<8>() {
             let header = Header(u64::from_ne_bytes(*word));
             let Some(bytes) = after.get(..header.len() as usize) else { return Err(Error::NOTHING.into()) };
+            self.used += 1;
             if header.is_extent() {
                 let at = start.after((scratch.len() - rest.len()) as u64, 0);
                 self.one_long(Record { header, at }, &mut f)?;
@@ -470,16 +413,19 @@ impl<'a> Taken<'a> {
         self.core.use_up(source, self.has_long);
     }
 
-    /// It goes to the next one who asks.
+    /// It was delivered in vain, and goes to the next one who asks.
     pub(crate) fn give_back(&mut self) {
+        if let Source::Ring { start, .. } = self.source {
+            let word = self.core.ring.word(start.bytes());
+            word.store(Header(word.load(Ordering::Relaxed)).one_more_delivery().0, Ordering::Relaxed);
+        }
+        self.pass_on();
+    }
+
+    fn pass_on(&mut self) {
         let consumers = &self.core.view.consumers;
         match self.end() {
-            Source::Ring { hand, start, .. } => {
-                // That was a delivery, too.
-                let word = self.core.ring.word(start.bytes());
-                word.store(Header(word.load(Ordering::Relaxed)).one_more_delivery().0, Ordering::Relaxed);
-                self.core.view.hands[hand].owner.store(RETURNED, Ordering::Release);
-            }
+            Source::Ring { hand, .. } => self.core.view.hands[hand].owner.store(RETURNED, Ordering::Release),
             Source::Lease(lease) => self.core.lease_owner(lease).store(RETURNED, Ordering::Release),
             Source::Nowhere => return,
         }
@@ -502,8 +448,8 @@ impl<'a> Taken<'a> {
         let long = self.core.long_ones(start, at);
         self.core.view.hands[hand].start.store(at.0, Ordering::Release);
         self.source = Source::Ring { hand, start: at, end };
-        self.give_back();
-        self.core.free();
+        self.pass_on();
+        self.core.view.free();
         long.into_iter().for_each(|(index, at)| self.core.free_queued(index, at));
     }
 
@@ -516,8 +462,13 @@ impl<'a> Taken<'a> {
 impl Drop for Taken<'_> {
     /// After an error or a panic of a user's `Deserialize`: it was taken, and does not come twice.
     fn drop(&mut self) {
-        if !matches!(self.source, Source::Nowhere) && self.core.segment().is_original() {
-            self.core.use_up(self.source, self.has_long);
+        if matches!(self.source, Source::Nowhere) || !self.core.segment().is_original() {
+            return;
+        }
+        let is_in_ring = matches!(self.source, Source::Ring { .. });
+        self.give_back_after(self.used.max(1));
+        if is_in_ring && self.lease != NO_LEASE {
+            self.core.drop_lease(self.lease); // it was to go there
         }
     }
 }
@@ -543,9 +494,9 @@ impl Core {
             Source::Ring { hand, start, end } => {
                 let long = if has_long { self.long_ones(start, end) } else { Vec::new() };
                 crash_point!("get.copied");
-                self.clear_hand(hand);
+                self.view.clear_hand(hand);
                 crash_point!("get.cleared");
-                self.free();
+                self.view.free();
                 for (index, at) in long {
                     self.free_queued(index, at);
                 }
@@ -553,12 +504,6 @@ impl Core {
             Source::Lease(lease) => self.end_lease(lease),
             Source::Nowhere => {}
         }
-    }
-
-    #[inline]
-    pub(crate) fn clear_hand(&self, hand: usize) {
-        // Release: what was in it has been used.
-        self.view.hands[hand].owner.store(0, Ordering::Release);
     }
 
     /// The extents of messages in the ring. Mostly there are none, and no allocation.

@@ -18,7 +18,7 @@ const PAUSES: std::ops::Range<u32> = if cfg!(loom) { 1..1 } else { 32..2048 };
 
 /// A mutex in shared memory that is handed on when its owner dies, together with that fact.
 #[repr(C)]
-#[cfg_attr(all(test, loom), derive(Default))]
+#[cfg_attr(loom, derive(Default))]
 pub struct Lock {
     mutex: RobustMutex,
     /// The pid of the owner; 0 while there is none, and for the first few instructions of a new one.

@@ -1,0 +1,327 @@
+//! What a put has acknowledged is taken before anybody hears that the queue is closed, and nobody sleeps through it.
+//!
+//! Bound: 3. Run time: see `model.rs`.
+
+use std::rc::Rc;
+
+use super::*;
+use crate::layout::RETURNED;
+use crate::model::*;
+
+impl World {
+    /// `Core::has_room`.
+    fn has_room(&self, room: u64) -> bool {
+        let head = Place(self.state.head.head.load(Ordering::SeqCst));
+        self.tail().items_since(head) < room
+    }
+
+    /// `Core::put_message` in a queue for `room` items: whether the message was put, or the queue is closed.
+    fn put(&self, room: u64) -> bool {
+        self.put_with(room, |tail, end| self.state.move_tail(tail, end))
+    }
+
+    fn put_with(&self, room: u64, publish: impl Fn(Place, Place) -> bool) -> bool {
+        loop {
+            let locked = self.producers.lock().unwrap();
+            let tail = Place(self.state.end.tail.load(Ordering::Relaxed));
+            if tail.is_closed() {
+                return false;
+            }
+            if tail.items_since(self.head()) < room {
+                self.write(messages(tail));
+                let moved = publish(tail, tail.after(8, 1));
+                drop(locked);
+                self.state.end.filled.wake();
+                return moved;
+            }
+            drop(locked);
+            World::wait(&self.state.head.freed, || self.tail().is_closed() || self.has_room(room));
+        }
+    }
+
+    /// `Core::close`.
+    fn close(&self) {
+        self.state.mark_closed();
+        self.state.end.filled.wake();
+        self.state.head.freed.wake();
+    }
+
+    /// `Core::is_over`, without leases.
+    fn is_over(&self, me: u64) -> bool {
+        !self.state.is_in_hands(|owner| owner != 0 && owner != me)
+    }
+
+    /// `Core::take`, `wait_for_more`, `check_end`: `None` if the queue is closed and everything is taken.
+    fn get(&self, me: u64) -> Option<Taken> {
+        self.get_with(me, || self.is_over(me))
+    }
+
+    fn get_with(&self, me: u64, is_over: impl Fn() -> bool) -> Option<Taken> {
+        loop {
+            if let Some(taken) = self.take(me, ROOM) {
+                return Some(taken);
+            }
+            let state = &self.state;
+            World::wait(&state.end.filled, || state.is_filled() || self.tail().is_closed() && is_over());
+            if !state.is_filled() && self.tail().is_closed() && !state.is_filled() && is_over() {
+                return None;
+            }
+        }
+    }
+
+    /// Takes and uses everything until the queue is closed. Returns how many messages.
+    fn get_all(&self, me: u64) -> u64 {
+        std::iter::from_fn(|| self.get(me))
+            .map(|taken| {
+                let count = taken.end.items_since(taken.start);
+                self.finish(taken);
+                count
+            })
+            .sum()
+    }
+}
+
+/// One puts, one closes, one gets until the queue is closed: as much as was put.
+fn put_and_close(put: fn(&World) -> bool, get_all: fn(&World) -> u64) {
+    bounded(3, move || {
+        let (acknowledged, received) = (Rc::new(std::cell::Cell::new(0)), Rc::new(std::cell::Cell::new(0)));
+        let (noted, got) = (Rc::clone(&acknowledged), Rc::clone(&received));
+        let world = three(
+            World::default(),
+            move |world| noted.set(u64::from(put(world))),
+            move |world| got.set(get_all(world)),
+            World::close,
+        );
+        assert_eq!(acknowledged.get(), received.get(), "what was acknowledged is not what was received");
+        world.assert_all_free();
+    });
+}
+
+/// One has taken the message and gives it back; the other one waits for it in a closed queue.
+fn one_gives_back(give_back: fn(&World, Taken), get: fn(&World) -> Option<Taken>) {
+    bounded(3, move || {
+        let world = World::with(1);
+        let taken = world.take(ANN, 1).expect("there is one");
+        world.close();
+        let world = both(
+            world,
+            move |world| give_back(world, taken),
+            move |world| {
+                let again = get(world);
+                assert_eq!(again.map(|again| world.finish(again)), Some(1), "the message is lost");
+            },
+        );
+        world.assert_all_free();
+    });
+}
+
+/// The message was given back, one takes it, from a later hand to an earlier one, and gives it back again; the other one waits for it.
+fn one_gives_back_again(get: fn(&World) -> Option<Taken>) {
+    bounded(3, move || {
+        let world = World::with(1);
+        let blocker = world.state.note(BOB, place(0), place(0), 0, 0).expect("a free hand");
+        let taken = world.take(BOB, 1).expect("there is one");
+        world.state.hands[taken.hand].owner.store(RETURNED, Ordering::Release);
+        world.state.clear_hand(blocker);
+        world.state.mark_closed();
+        both(
+            world,
+            |world| {
+                let taken = {
+                    let _locked = world.consumers.lock().unwrap();
+                    world.take_returned(ANN)
+                };
+                taken.into_iter().for_each(|taken| world.give_back(taken));
+            },
+            move |world| {
+                let again = get(world);
+                assert_eq!(again.map(|again| world.finish(again)), Some(1), "the message is lost");
+            },
+        );
+    });
+}
+
+mod model {
+    use super::*;
+
+    #[test]
+    fn what_was_acknowledged_is_received() {
+        put_and_close(|world| world.put(ROOM), |world| world.get_all(BOB));
+    }
+
+    /// Each waits for the other one: for messages, and for room.
+    #[test]
+    fn nobody_sleeps_for_ever() {
+        bounded(3, || {
+            let world = both(
+                World::default(),
+                |world| (0..2).for_each(|_| assert!(world.put(1))),
+                |world| {
+                    for n in 1..=2 {
+                        let taken = world.get(BOB).expect("it is open");
+                        assert_eq!(world.finish(taken), n);
+                    }
+                },
+            );
+            world.assert_all_free();
+        });
+    }
+
+    #[test]
+    fn two_who_put_do_so_in_order() {
+        bounded(2, || {
+            three(
+                World::default(),
+                |world| assert!(world.put(ROOM)),
+                |world| assert!(world.put(ROOM)),
+                |world| {
+                    let mut sum = 0;
+                    while sum < 3 {
+                        let taken = world.get(BOB).expect("it is open");
+                        sum += world.finish(taken);
+                    }
+                },
+            );
+        });
+    }
+
+    #[test]
+    fn who_waits_for_room_hears_that_the_queue_is_closed() {
+        bounded(3, || {
+            both(World::with(1), |world| assert!(!world.put(1)), World::close);
+        });
+    }
+
+    #[test]
+    fn what_is_given_back_is_received() {
+        one_gives_back(World::give_back, |world| world.get(BOB));
+    }
+
+    #[test]
+    fn what_goes_from_hand_to_hand_is_not_over() {
+        one_gives_back_again(|world| world.get(BOB));
+    }
+
+    #[test]
+    fn who_waits_in_case_it_comes_back_hears_that_it_does_not() {
+        bounded(3, || {
+            let world = World::with(1);
+            let taken = world.take(ANN, 1).expect("there is one");
+            world.close();
+            both(
+                world,
+                // `Core::end_lease` has the same: others wait in case it comes back.
+                move |world| {
+                    world.finish(taken);
+                    world.state.end.filled.wake();
+                },
+                |world| assert!(world.get(BOB).is_none()),
+            );
+        });
+    }
+}
+
+mod control {
+    use super::*;
+
+    /// The tail is looked at and then stored: whoever closes in between is not noticed.
+    #[test]
+    fn published_in_two_steps() {
+        let put = |world: &World| {
+            world.put_with(ROOM, |_, end| {
+                let is_open = !world.tail().is_closed();
+                is_open.then(|| world.state.end.tail.store(end.0, Ordering::SeqCst)).is_some()
+            })
+        };
+        put_and_close(put, |world| world.get_all(BOB));
+    }
+
+    /// The tail moves with the closed bit on: what was put after the end is taken by nobody.
+    #[test]
+    fn published_in_a_closed_queue() {
+        let put = |world: &World| {
+            world.put_with(ROOM, |_, _| {
+                world.state.end.tail.fetch_add(place(1).0, Ordering::SeqCst);
+                true
+            })
+        };
+        put_and_close(put, |world| world.get_all(BOB));
+    }
+
+    #[test]
+    fn published_relaxed() {
+        let put = |world: &World| {
+            world.put_with(ROOM, |tail, end| {
+                let tails = &world.state.end.tail;
+                tails.compare_exchange(tail.0, end.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            })
+        };
+        put_and_close(put, |world| world.get_all(BOB));
+    }
+
+    /// Closed and empty, seen in this order: something was put in between.
+    #[test]
+    fn empty_looked_at_before_closed() {
+        let get_all = |world: &World| {
+            let mut count = 0;
+            loop {
+                if let Some(taken) = world.take(BOB, ROOM) {
+                    count += taken.end.items_since(taken.start);
+                    world.finish(taken);
+                } else if world.tail().is_closed() {
+                    return count;
+                } else {
+                    let state = &world.state;
+                    World::wait(&state.end.filled, || state.is_filled() || world.tail().is_closed());
+                }
+            }
+        };
+        put_and_close(|world| world.put(ROOM), get_all);
+    }
+
+    #[test]
+    fn woken_before_it_is_published() {
+        bounded(3, || {
+            both(
+                World::default(),
+                |world| {
+                    world.put_with(ROOM, |tail, end| {
+                        world.state.end.filled.wake();
+                        assert!(world.state.move_tail(tail, end));
+                        true
+                    });
+                },
+                |world| World::wait(&world.state.end.filled, || world.state.is_filled()),
+            );
+        });
+    }
+
+    /// What was given back counts as over.
+    #[test]
+    fn returned_is_over() {
+        let get = |world: &World| {
+            world.get_with(BOB, || !world.state.is_in_hands(|owner| owner != 0 && owner != BOB && owner != RETURNED))
+        };
+        one_gives_back(World::give_back, get);
+    }
+
+    #[test]
+    fn said_to_be_back_before_it_is() {
+        let give_back = |world: &World, taken: Taken| {
+            world.state.consumers.returned.store(1, Ordering::SeqCst);
+            world.state.end.filled.wake();
+            world.state.hands[taken.hand].owner.store(RETURNED, Ordering::Release);
+        };
+        one_gives_back(give_back, |world| world.get(BOB));
+    }
+
+    /// Each hand is looked at once, whatever goes from one to another meanwhile.
+    #[test]
+    fn hands_looked_at_once() {
+        let get = |world: &World| {
+            let is_others = |owner| owner != 0 && owner != BOB;
+            world.get_with(BOB, || !world.state.hands().any(|hand| is_others(hand.owner.load(Ordering::Acquire))))
+        };
+        one_gives_back_again(get);
+    }
+}
