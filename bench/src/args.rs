@@ -17,6 +17,8 @@ Usage: cargo run --release -p ipc-bench -- [OPTIONS]
   --only GROUP      only this group; may be repeated
   --rounds N        how often each row is measured, 7 unless set
   --cpus A,B        the processors to use, the first two unless set
+  --picture FOLDER  draw how queues do with many processes and with all sizes, into files in FOLDER; measures
+                    nothing else then, except for groups that `--only` asks for
   --json FILE       also write every figure of every round to FILE
   --list            show the groups and their rows, and end
   -h, --help        show this, and end
@@ -38,12 +40,15 @@ pub(crate) struct Args {
     /// The processors for the two processes, if there are two.
     pub(crate) cpus: (usize, Option<usize>),
     pub(crate) json: Option<PathBuf>,
+    /// The folder for the pictures, if they are wanted.
+    pub(crate) picture: Option<PathBuf>,
 }
 
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
     use lexopt::prelude::*;
 
-    let (mut quick, mut only, mut rounds, mut cpus, mut json) = (false, Vec::new(), None, None, None);
+    let (mut quick, mut only, mut rounds, mut cpus) = (false, Vec::new(), None, None);
+    let (mut json, mut picture) = (None, None);
     let mut parser = lexopt::Parser::from_iter(args);
     while let Some(arg) = parser.next()? {
         match arg {
@@ -51,6 +56,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
             Long("only") => only.push(parser.value()?.parse_with(group)?),
             Long("rounds") => rounds = Some(parser.value()?.parse_with(positive)?),
             Long("cpus") => cpus = Some(parser.value()?.parse_with(two_cpus)?),
+            Long("picture") => picture = Some(PathBuf::from(parser.value()?)),
             Long("json") => json = Some(parser.value()?.into()),
             Long("list") => return Ok(Command::List),
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -64,12 +70,14 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command,
     if let Some(bad) = [Some(a), b].into_iter().flatten().find(|cpu| !allowed.contains(cpu)) {
         return Err(format!("processor {bad} may not be used here, but {allowed:?}").into());
     }
+    let all = only.is_empty() && picture.is_none();
     Ok(Command::Run(Args {
-        groups: groups::ALL.into_iter().filter(|group| only.is_empty() || only.contains(&group.id)).collect(),
+        groups: groups::ALL.into_iter().filter(|group| all || only.contains(&group.id)).collect(),
         rounds: rounds.unwrap_or(if quick { 3 } else { 7 }),
         window: if quick { QUICK } else { FULL },
         cpus: (a, b),
         json,
+        picture,
     }))
 }
 
@@ -129,5 +137,16 @@ mod tests {
         let Ok(Command::Run(args)) = parsed(&["--quick", "--only", "typed", "--only", "spawn"]) else { panic!() };
         assert_eq!(args.groups.iter().map(|group| group.id).collect::<Vec<_>>(), ["typed", "spawn"]);
         assert_eq!(args.rounds, 3);
+    }
+
+    #[test]
+    fn pictures_come_alone_unless_groups_are_asked_for() {
+        let groups = |args: &[&str]| match parsed(args) {
+            Ok(Command::Run(args)) => args.groups.len(),
+            _ => panic!("{args:?}"),
+        };
+        assert_eq!(groups(&["--picture", "target"]), 0);
+        assert_eq!(groups(&["--picture", "target", "--only", "typed"]), 1);
+        assert_eq!(groups(&[]), groups::ALL.len());
     }
 }

@@ -193,8 +193,115 @@ pub(crate) static SEGMENTS: Group = Group {
     placement: Placement::Free,
 };
 
+pub(crate) static QUEUE_1_1: Group = Group {
+    id: "queue-1-1",
+    title: "queue, 64 B, two CPUs",
+    about: "messages received per second, sent and received one at a time; more is better",
+    unit: Unit::MessagesPerSecond,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static QUEUE_BATCH: Group = Group {
+    id: "queue-batch",
+    title: "queue, 64 B, 32 at a time, two CPUs",
+    about: "messages received per second; more is better",
+    unit: Unit::MessagesPerSecond,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static QUEUE_2_2: Group = Group {
+    id: "queue-2-2",
+    title: "queue, 64 B, two processes to two others",
+    about: "messages received per second by both, sent and received one at a time; more is better",
+    unit: Unit::MessagesPerSecond,
+    placement: Placement::Free,
+};
+
+pub(crate) static QUEUE_STRUCT: Group = Group {
+    id: "queue-struct",
+    title: "queue, typed struct, two CPUs",
+    about: "messages received per second, each a struct of a u64, a string of 16 bytes and a Vec of eight u32 \
+            (67 bytes in postcard); more is better",
+    unit: Unit::MessagesPerSecond,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static QUEUE_LATENCY: Group = Group {
+    id: "queue-latency",
+    title: "queue, 64 B, latency, two CPUs",
+    about: "time of one way, half of a round trip, the median of all round trips; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static QUEUE_LATENCY_P99: Group = Group {
+    id: "queue-latency-p99",
+    title: "queue, 64 B, 99th percentile of the latency, two CPUs",
+    about: "as above, but what 99 in 100 round trips do not exceed; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static QUEUE_LATENCY_ASLEEP: Group = Group {
+    id: "queue-latency-asleep",
+    title: "queue, 64 B, latency to a process that sleeps, two CPUs",
+    about: "time from the call that sends to the return of the one that receives, with 2 ms between messages, the median; \
+            less is better",
+    unit: Unit::Microseconds,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static QUEUE_1_MIB: Group = Group {
+    id: "queue-1mib",
+    title: "queue, 1 MiB, two CPUs",
+    about: "GB received per second, one at a time; copied from the sender's memory, or filled with a byte in place; who gets \
+            no copy looks at a byte of each cache line; more is better",
+    unit: Unit::GigabytesPerSecond,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static QUEUE_LOCAL: Group = Group {
+    id: "queue-local",
+    title: "queue, 8 B, put and get in one process",
+    about: "time of both; 45 ns are aimed at; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::OneCpu,
+};
+
+pub(crate) static QUEUE_LEASE: Group = Group {
+    id: "queue-lease",
+    title: "queue, 64 B, what a lease costs",
+    about: "time to take one of 64 messages that are there, in one process; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::OneCpu,
+};
+
+pub(crate) static QUEUE_LEASE_1K: Group = Group {
+    id: "queue-lease-1k",
+    title: "queue, 1 KiB, what a lease costs",
+    about: "as above; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::OneCpu,
+};
+
+pub(crate) static QUEUE_SPSC: Group = Group {
+    id: "queue-spsc",
+    title: "spsc queue, 64 B, two CPUs",
+    about: "messages received per second, sent and received one at a time; 0.8 is aimed at; more is better",
+    unit: Unit::MessagesPerSecond,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static QUEUE_SPSC_LATENCY: Group = Group {
+    id: "queue-spsc-latency",
+    title: "spsc queue, 64 B, latency, two CPUs",
+    about: "time of one way, half of a round trip, the median of all round trips; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::TwoCpus,
+};
+
 /// All of them, in the order in which they are measured.
-pub(crate) static ALL: [&Group; 19] = [
+pub(crate) static ALL: [&Group; 32] = [
     &PING_PONG,
     &ONE_WAY,
     &TYPED,
@@ -214,6 +321,19 @@ pub(crate) static ALL: [&Group; 19] = [
     &BULK_COPY_IN_64K,
     &BULK_COPY_OUT_64K,
     &SEGMENTS,
+    &QUEUE_1_1,
+    &QUEUE_BATCH,
+    &QUEUE_2_2,
+    &QUEUE_STRUCT,
+    &QUEUE_LATENCY,
+    &QUEUE_LATENCY_P99,
+    &QUEUE_LATENCY_ASLEEP,
+    &QUEUE_1_MIB,
+    &QUEUE_LOCAL,
+    &QUEUE_LEASE,
+    &QUEUE_LEASE_1K,
+    &QUEUE_SPSC,
+    &QUEUE_SPSC_LATENCY,
 ];
 
 impl Group {
@@ -279,6 +399,16 @@ mod tests {
             let references = group.rows().iter().filter(|row| row.goal == Goal::Reference).count();
             assert_eq!(references, usize::from(!group.unit.is_absolute()), "{}", group.id);
             assert!(group.unit.is_absolute() || group.rows()[0].goal == Goal::Reference, "{}", group.id);
+        }
+    }
+
+    #[test]
+    fn goals_name_rows_of_their_group() {
+        for row in rows::ALL.iter().copied().flatten() {
+            if let Goal::Times(others) = row.goal {
+                let is_there = |name| row.group.rows().iter().any(|other| other.name == name);
+                assert!(others.iter().all(|(name, _)| is_there(*name)), "{}", row.name);
+            }
         }
     }
 

@@ -9,6 +9,8 @@
 //!
 //! - `rows/` has one file per mechanism or peer, and the list of them: the place to add one. `groups` says what can be measured.
 //! - `plan` starts processes on their processors, `window` times them, `message` numbers and checks what they send.
+//! - `transfer` and `latency` measure messages from one process to another, `crowd` from several to several, whoever carries them;
+//!   `stream` carries them over the kernel's streams. `pictures` does so with many sizes, and `chart` draws that.
 //! - `exclusion` measures locks and semaphores, and `memory` numbers and bytes that are shared, whoever made them; `raw` has
 //!   what one writes by hand instead.
 //! - `runner` does the rounds, with `probe` and `machine` watching for disturbances; `report` makes tables of it.
@@ -16,12 +18,16 @@
 
 mod alloc;
 mod args;
+mod chart;
+mod crowd;
 mod exclusion;
 mod failure;
 mod groups;
+mod latency;
 mod machine;
 mod memory;
 mod message;
+mod pictures;
 mod plan;
 mod probe;
 mod progress;
@@ -30,6 +36,8 @@ mod report;
 mod rows;
 mod runner;
 mod stats;
+mod stream;
+mod transfer;
 mod window;
 
 use std::process::ExitCode;
@@ -72,8 +80,14 @@ fn run(args: &Args) -> Result<bool, Failure> {
     if let Some(file) = &args.json {
         std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")?;
     }
-    for complaint in report.complaints() {
+    let mut complaints = report.complaints();
+    for picture in args.picture.iter().flat_map(|folder| rows::PICTURES.iter().map(move |picture| (folder, picture))) {
+        let (table, failures) = pictures::draw(picture.1, args, picture.0)?;
+        print!("{table}");
+        complaints.extend(failures);
+    }
+    for complaint in &complaints {
         eprintln!("bench: {complaint}");
     }
-    Ok(report.complaints().is_empty())
+    Ok(complaints.is_empty())
 }

@@ -1,5 +1,7 @@
 //! What is sent: numbered messages, and the check of each one that arrives.
 
+use std::borrow::Borrow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Outcome};
@@ -16,6 +18,102 @@ const STRIDE: usize = 64 * 1024;
 /// A message of [`LARGE`] bytes. Not of zeros, which would be one page of the kernel, shown again and again.
 pub(crate) fn large() -> Vec<u8> {
     vec![0xa5; LARGE]
+}
+
+/// What a sender numbers, and a receiver checks.
+pub(crate) trait Message {
+    /// What the sender has of it.
+    type Owned: Borrow<Self>;
+
+    /// One of `len` bytes, if that is to be chosen.
+    fn new(len: usize) -> Self::Owned;
+
+    fn number(message: &mut Self::Owned, n: u64);
+
+    fn check(&self, len: usize, messages: &mut Checker) -> Outcome<()>;
+}
+
+impl Message for [u8] {
+    type Owned = Vec<u8>;
+
+    fn new(len: usize) -> Vec<u8> {
+        vec![0xa5; len]
+    }
+
+    fn number(message: &mut Vec<u8>, n: u64) {
+        stamp(message, n);
+    }
+
+    fn check(&self, len: usize, messages: &mut Checker) -> Outcome<()> {
+        messages.check(self, len)
+    }
+}
+
+impl Message for Words {
+    type Owned = Words;
+
+    fn new(_: usize) -> Words {
+        words(0)
+    }
+
+    fn number(message: &mut Words, n: u64) {
+        message[0] = FIRST_WORD + n;
+    }
+
+    fn check(&self, _: usize, messages: &mut Checker) -> Outcome<()> {
+        messages.check_words(self)
+    }
+}
+
+impl Message for Record {
+    type Owned = Record;
+
+    fn new(_: usize) -> Record {
+        Record::new(0)
+    }
+
+    fn number(message: &mut Record, n: u64) {
+        message.renumber(n);
+    }
+
+    fn check(&self, _: usize, messages: &mut Checker) -> Outcome<()> {
+        messages.check_record(self)
+    }
+}
+
+/// A message that is one byte again and again, so that it can be made where it is to be, without a source.
+#[derive(Debug)]
+pub(crate) struct Filled {
+    pub(crate) byte: u8,
+    pub(crate) len: usize,
+}
+
+impl Filled {
+    /// What is there, after a look at each cache line.
+    #[inline(always)]
+    pub(crate) fn seen(len: usize, at: impl Fn(usize) -> Outcome<u8>) -> Outcome<Filled> {
+        let (byte, mut differences) = (at(len - 1)?, 0);
+        for i in (0..len).step_by(64) {
+            differences |= at(i)? ^ byte;
+        }
+        Ok(Filled { byte, len: if differences == 0 { len } else { 0 } })
+    }
+}
+
+impl Message for Filled {
+    type Owned = Filled;
+
+    fn new(len: usize) -> Filled {
+        Filled { byte: 0, len }
+    }
+
+    fn number(message: &mut Filled, n: u64) {
+        message.byte = n as u8;
+    }
+
+    fn check(&self, len: usize, messages: &mut Checker) -> Outcome<()> {
+        messages.check_filled(self, len)
+    }
 }
 
 /// Writes number `n` at the start and the end of a message, and in between in a large one.
@@ -76,6 +174,15 @@ impl Checker {
         Ok(())
     }
 
+    /// Takes the next message of one byte.
+    pub(crate) fn check_filled(&mut self, message: &Filled, len: usize) -> Outcome<()> {
+        if (message.byte, message.len) != (self.next as u8, len) {
+            return Err(self.wrong(format!("is {message:?}, where a len of 0 stands for different bytes")));
+        }
+        self.next += 1;
+        Ok(())
+    }
+
     #[cold]
     fn wrong(&self, how: String) -> Failure {
         Failure::new(format!("message {} {how}", self.next))
@@ -94,9 +201,12 @@ pub(crate) type Words = [u64; 8];
 /// A typed message with number `n`.
 pub(crate) fn words(n: u64) -> Words {
     let mut words = [0x00a5_a5a5_a5a5_a5a5; 8];
-    words[0] = (1 << 55) + n;
+    words[0] = FIRST_WORD + n;
     words
 }
+
+/// Numbers from here on all take eight bytes.
+const FIRST_WORD: u64 = 1 << 55;
 
 /// What a program might send: a struct with parts on the heap.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -123,6 +233,11 @@ impl Record {
     /// Gives it number `n`: cheaper than a new one, as the sender's allocations are not what is measured.
     pub(crate) fn renumber(&mut self, n: u64) {
         self.id = Record::FIRST_ID + n;
+    }
+
+    /// Gives it the number of another one.
+    pub(crate) fn renumber_as(&mut self, other: &Record) {
+        self.id = other.id;
     }
 }
 
@@ -154,6 +269,15 @@ mod tests {
         let mut torn = small(1);
         torn[56..].copy_from_slice(&small(0)[56..]);
         assert!(after_one().check(&torn, 64).is_err(), "half of another one");
+        let mut filled = Filled::new(100);
+        let mut seen = |n, hole| {
+            Filled::number(&mut filled, n);
+            let seen = Filled::seen(100, |i| Ok(if i == hole { 9 } else { filled.byte }))?;
+            after_one().check_filled(&seen, 100)
+        };
+        assert!(seen(1, 65).is_ok(), "a hole where nobody looks");
+        assert!(seen(1, 64).is_err(), "a hole");
+        assert!(seen(2, 65).is_err(), "one lost");
         let mut torn = large();
         stamp(&mut torn, 1);
         torn[3 * STRIDE] = 0;

@@ -55,6 +55,20 @@ impl Plan {
         let timed = on_cpu(self.cpus.map(|cpus| cpus.0), || Process::spawn(timed, window))?;
         join(timed, Instant::now() + LIMIT)
     }
+
+    /// Runs `work` in a process for each of the arguments, all at once, and returns what they do.
+    pub(crate) fn all<F, A, R>(&self, work: F, args: Vec<A>) -> Outcome<Vec<R>>
+    where
+        F: FnOnce(A) -> Outcome<R> + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let processes: Vec<_> = args.into_iter().map(|args| Process::spawn(work, args)).collect();
+        let deadline = Instant::now() + LIMIT;
+        // All of them are joined before anything is said about one.
+        let results = processes.into_iter().map(|process| join(process?, deadline)).collect::<Vec<_>>();
+        results.into_iter().collect()
+    }
 }
 
 fn join<R: DeserializeOwned>(mut process: Process<Outcome<R>>, deadline: Instant) -> Outcome<R> {

@@ -1,26 +1,31 @@
-//! Memory that processes share, with bytes, a number, or the C library's mutex and semaphore in it: what one writes by hand without
-//! this workspace.
+//! Memory that processes share, with bytes, a number, a ring, or the C library's mutex and semaphore in it; and its message queue: what
+//! one writes by hand without this workspace.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
 use std::fs::File;
+use std::hint::spin_loop;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::{self, NonNull};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use ipc_core::Handle;
 use nix::errno::Errno;
+use nix::mqueue::{MQ_OFlag, MqAttr, mq_close, mq_open, mq_unlink};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::sys::stat::Mode;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// What may lie in shared memory.
 ///
 /// # Safety
 /// All zero is a value of it, and it has no destructor.
-unsafe trait Plain {}
+pub(crate) unsafe trait Plain {}
 
 /// A `T` in memory that is shared with whoever gets a clone of this, also as an argument of a process. All zero at first.
 struct Shared<T: Plain> {
@@ -232,6 +237,7 @@ impl Semaphore {
 }
 
 /// A number without a lock.
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Counter(Shared<AtomicU64>);
 
 // SAFETY: an integer.
@@ -240,6 +246,10 @@ unsafe impl Plain for AtomicU64 {}
 impl Counter {
     pub(crate) fn new() -> io::Result<Counter> {
         Shared::new().map(Counter)
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<Counter> {
+        self.0.try_clone().map(Counter)
     }
 
     /// Returns what it was.
@@ -278,6 +288,157 @@ impl<const SIZE: usize> Bytes<SIZE> {
         assert!(to.len() <= SIZE);
         // SAFETY: as in `copy_in`.
         unsafe { ptr::copy_nonoverlapping(self.0.0.get().cast(), to.as_mut_ptr(), to.len()) }
+    }
+}
+
+/// A ring of 1024 messages for one sender and one receiver, who never sleep: the least there can be between two processes.
+#[repr(C)]
+struct Ring<T> {
+    /// How many messages were ever put, ...
+    put: Line<AtomicU64>,
+    /// ... and got.
+    got: Line<AtomicU64>,
+    /// Whether the receiver is.
+    gone: Line<AtomicU32>,
+    slots: [UnsafeCell<T>; SLOTS as usize],
+}
+
+const SLOTS: u64 = 1024;
+
+/// Alone on its cache line, and on the one that the processor fetches together with it.
+#[repr(C, align(128))]
+struct Line<T>(T);
+
+// SAFETY: integers, and messages that are.
+unsafe impl<T: Plain> Plain for Ring<T> {}
+
+// SAFETY: an integer.
+unsafe impl Plain for u64 {}
+
+// SAFETY: integers.
+unsafe impl Plain for [u64; 8] {}
+
+/// Both ends of a new ring; in one process they share a mapping.
+pub(crate) fn ring<T: Plain + Copy>() -> io::Result<(RingEntrance<T>, RingExit<T>)> {
+    let ring = Rc::new(Shared::<Ring<T>>::new()?);
+    Ok((RingEntrance { ring: ring.clone(), put: 0, got: 0 }, RingExit { ring, put: 0, got: 0 }))
+}
+
+/// The only one that puts.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(crate) struct RingEntrance<T: Plain> {
+    ring: Rc<Shared<Ring<T>>>,
+    put: u64,
+    /// At least so many were got.
+    got: u64,
+}
+
+impl<T: Plain + Copy> RingEntrance<T> {
+    /// Waits while the ring is full; false if the receiver is gone by then.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, message: T) -> bool {
+        while self.put - self.got == SLOTS {
+            // Acquire: what was got is not overwritten earlier; pairs with the Release in `get`.
+            self.got = self.ring.got.0.load(Ordering::Acquire);
+            if self.put - self.got < SLOTS {
+                break;
+            }
+            if self.ring.gone.0.load(Ordering::Relaxed) == 1 {
+                return false;
+            }
+            spin_loop();
+        }
+        // SAFETY: nobody else puts, as this is not cloned but moved, and the receiver has left this slot.
+        unsafe { *self.ring.slots[(self.put % SLOTS) as usize].get() = message };
+        self.put += 1;
+        // Release: publishes the message; pairs with the Acquire in `get`.
+        self.ring.put.0.store(self.put, Ordering::Release);
+        true
+    }
+}
+
+/// The only one that gets.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(crate) struct RingExit<T: Plain> {
+    ring: Rc<Shared<Ring<T>>>,
+    /// At least so many were put.
+    put: u64,
+    got: u64,
+}
+
+impl<T: Plain + Copy> RingExit<T> {
+    /// Waits while the ring is empty.
+    #[inline(always)]
+    pub(crate) fn get(&mut self) -> T {
+        while self.put == self.got {
+            // Acquire: pairs with the Release in `RingEntrance::put`.
+            self.put = self.ring.put.0.load(Ordering::Acquire);
+            if self.put == self.got {
+                spin_loop();
+            }
+        }
+        // SAFETY: nobody else gets, as this is not cloned but moved, and the sender does not touch the slot until it is left.
+        let message = unsafe { *self.ring.slots[(self.got % SLOTS) as usize].get() };
+        self.got += 1;
+        // Release: the message was read before; pairs with the Acquire in `RingEntrance::put`.
+        self.ring.got.0.store(self.got, Ordering::Release);
+        message
+    }
+
+    /// Nobody gets any more.
+    pub(crate) fn close(&self) {
+        self.ring.gone.0.store(1, Ordering::Relaxed); // Relaxed: nothing is passed on with it.
+    }
+}
+
+/// A POSIX message queue, of as many messages as everybody may have.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct MessageQueue(Handle);
+
+impl MessageQueue {
+    const MESSAGES: i64 = 10;
+
+    /// For messages of `len` bytes. Its name is only there for a moment.
+    pub(crate) fn new(len: usize) -> io::Result<MessageQueue> {
+        let name = format!("/ipc-bench-{}", std::process::id());
+        let flags = MQ_OFlag::O_CREAT | MQ_OFlag::O_EXCL | MQ_OFlag::O_RDWR | MQ_OFlag::O_CLOEXEC;
+        let attributes = MqAttr::new(0, MessageQueue::MESSAGES, len as i64, 0);
+        let queue = mq_open(&*name, flags, Mode::S_IRUSR | Mode::S_IWUSR, Some(&attributes))?;
+        mq_unlink(&*name)?;
+        let descriptor = queue.as_fd().try_clone_to_owned();
+        mq_close(queue)?;
+        Ok(MessageQueue(descriptor?.into()))
+    }
+
+    pub(crate) fn try_clone(&self) -> io::Result<MessageQueue> {
+        self.0.try_clone().map(MessageQueue)
+    }
+
+    /// Waits for room.
+    #[inline(always)]
+    pub(crate) fn send(&self, message: &[u8]) -> io::Result<()> {
+        // SAFETY: a descriptor, and so many bytes.
+        Errno::result(unsafe { libc::mq_send(self.0.as_fd().as_raw_fd(), message.as_ptr().cast(), message.len(), 0) })?;
+        Ok(())
+    }
+
+    /// Waits for a message, and returns its length.
+    #[inline(always)]
+    pub(crate) fn receive(&self, message: &mut [u8]) -> io::Result<usize> {
+        let (to, priority) = (message.as_mut_ptr().cast(), ptr::null_mut());
+        // SAFETY: as in `send`; and nobody asks for the priority.
+        let len = Errno::result(unsafe { libc::mq_receive(self.0.as_fd().as_raw_fd(), to, message.len(), priority) })?;
+        Ok(len as usize)
+    }
+
+    /// Does not wait. Whether there was one.
+    pub(crate) fn discard(&self, message: &mut [u8]) -> bool {
+        let (to, priority) = (message.as_mut_ptr().cast(), ptr::null_mut());
+        let long_ago = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: as in `receive`.
+        unsafe { libc::mq_timedreceive(self.0.as_fd().as_raw_fd(), to, message.len(), priority, &long_ago) >= 0 }
     }
 }
 

@@ -106,7 +106,7 @@ impl GroupReport {
     pub(crate) fn new(
         group: &Group,
         plan: &Plan,
-        measured: Vec<Measured>,
+        measured: &[Measured],
         core_to_core: Vec<f64>,
         repeated_rounds: usize,
         used_by_others: f64,
@@ -116,9 +116,7 @@ impl GroupReport {
             (Some((a, b)), _) => format!("the measured process on CPU {a}, its peer on CPU {b}"),
             (None, _) => "processes not pinned".into(),
         };
-        let reference = measured.iter().find(|measured| measured.row.goal == Goal::Reference);
-        let reference = reference.map(|measured| measured.figures.clone());
-        let rows = measured.into_iter().map(|measured| RowReport::new(measured, reference.as_deref())).collect();
+        let rows = measured.iter().map(|row| RowReport::new(row, measured)).collect();
         GroupReport { processes, core_to_core, repeated_rounds, used_by_others, rows, ..GroupReport::empty(group) }
     }
 
@@ -177,36 +175,50 @@ impl GroupReport {
 }
 
 impl RowReport {
-    fn new(measured: Measured, reference: Option<&[f64]>) -> RowReport {
+    /// `group` has the figures of the row's group, its own among them.
+    fn new(measured: &Measured, group: &[Measured]) -> RowReport {
         let Measured { row, figures, failure } = measured;
-        let summary = Summary::of(&figures);
+        let find = |is: &dyn Fn(&Row) -> bool| group.iter().find(|other| is(other.row)).map(|other| &other.figures[..]);
+        let reference = find(&|row| row.goal == Goal::Reference);
+        let summary = Summary::of(figures);
         let ratio = match reference {
-            Some(reference) if row.goal != Goal::Reference => Summary::of_ratios(&figures, reference),
+            Some(reference) if row.goal != Goal::Reference => Summary::of_ratios(figures, reference),
             _ => None,
         };
         let best = || Some(summary?.max / Summary::of(reference?)?.max);
+        let times = |name| Some(Summary::of_ratios(figures, find(&|row| row.name == name)?)?.median);
         let goal_met = match row.goal {
             Goal::Reference | Goal::Look => None,
             Goal::AtMost(goal) => ratio.map(|ratio| ratio.median <= goal),
             Goal::AtLeast(goal) => ratio.map(|ratio| ratio.median >= goal),
             Goal::BestAtLeast(goal) => best().map(|best| best >= goal),
+            // What is not there cannot be compared with.
+            Goal::Times(goals) => {
+                summary.map(|_| goals.iter().all(|(name, goal)| times(*name).is_none_or(|is| is >= *goal)))
+            }
+            Goal::MedianAtMost(goal) => summary.map(|summary| summary.median <= goal),
             Goal::Below(goal) => summary.map(|summary| summary.max < goal),
             Goal::Zero => summary.map(|summary| summary.max == 0.0),
         };
         let goal = match (row.goal, best()) {
             (Goal::Reference | Goal::Look, _) => None,
             (goal @ Goal::BestAtLeast(_), Some(best)) => Some(format!("{} (is {best:.2})", goal.text())),
+            (Goal::Times(goals), _) => {
+                let text = |(name, goal): &(&'static str, f64)| match times(name) {
+                    Some(is) => format!("at least {goal} of `{name}` (is {is:.2})"),
+                    None => format!("at least {goal} of `{name}` (not measured)"),
+                };
+                Some(goals.iter().map(text).collect::<Vec<_>>().join(", "))
+            }
             (goal, _) => Some(goal.text()),
         };
-        let (missing, failure) = match failure {
-            Some(failure) if failure.is_missing() => (Some(failure.to_string()), None),
-            failure => (None, failure.map(|failure| failure.to_string())),
-        };
+        let text = |missing| failure.iter().find(|failure| failure.is_missing() == missing).map(Failure::to_string);
+        let (missing, failure) = (text(true), text(false));
         RowReport {
             name: row.name,
             reference: row.goal == Goal::Reference,
             must: row.goal == Goal::Zero,
-            rounds: figures,
+            rounds: figures.clone(),
             summary,
             ratio,
             goal,
@@ -291,7 +303,7 @@ mod tests {
         static ROW: Row = Row { group: &IDLE, name: "row", goal: Goal::Below(0.1), measure: |_| Ok(0.0) };
         let mut measured = Measured::new(&ROW);
         figures.iter().for_each(|figure| measured.add(Some(figure.clone())));
-        RowReport::new(measured, None)
+        RowReport::new(&measured, &[])
     }
 
     fn complaints(row: RowReport) -> usize {
@@ -304,6 +316,18 @@ mod tests {
     fn below_holds_for_every_figure() {
         assert_eq!(reported(&[Ok(0.05), Ok(0.09)]).goal_met, Some(true));
         assert_eq!(reported(&[Ok(0.05), Ok(0.1), Ok(0.05)]).goal_met, Some(false));
+    }
+
+    #[test]
+    fn several_rows_are_compared_with() {
+        static A: Row = Row { group: &IDLE, name: "a", goal: Goal::Look, measure: |_| Ok(0.0) };
+        static B: Row = Row { group: &IDLE, name: "b", goal: Goal::Look, ..A };
+        static C: Row = Row { name: "c", goal: Goal::Times(&[("a", 3.0), ("b", 1.5), ("d", 9.0)]), ..A };
+        let measured = |row, figures: &[f64]| Measured { row, figures: figures.to_vec(), failure: None };
+        let met = |c| RowReport::new(&c, &[measured(&A, &[1.0, 2.0]), measured(&B, &[2.0, 4.0])]).goal_met;
+        assert_eq!(met(measured(&C, &[3.0, 6.0])), Some(true));
+        assert_eq!(met(measured(&C, &[2.0, 4.0])), Some(false), "2 of a, 1 of b");
+        assert_eq!(met(measured(&C, &[])), None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &Args) -> Outcome<Report> {
     let mut progress = Progress::new(args.groups.iter().map(|group| group.rows().len() * rounds(group, args)).sum());
     let mut groups = Vec::new();
     for group in &args.groups {
-        let Some(plan) = plan(group, args) else {
+        let Some(plan) = plan(group.placement, args) else {
             groups.push(GroupReport::skipped(group, "it takes two processors, and there is one"));
             continue;
         };
@@ -35,8 +35,9 @@ fn rounds(group: &Group, args: &Args) -> usize {
     if group.unit.is_counted() { 1 } else { args.rounds }
 }
 
-fn plan(group: &Group, args: &Args) -> Option<Plan> {
-    let cpus = match group.placement {
+/// Where processes are to run; `None` if this machine has too few processors.
+pub(crate) fn plan(placement: Placement, args: &Args) -> Option<Plan> {
+    let cpus = match placement {
         Placement::OneCpu => Some((args.cpus.0, args.cpus.0)),
         Placement::TwoCpus => Some((args.cpus.0, args.cpus.1?)),
         Placement::Free => None,
@@ -80,7 +81,7 @@ fn measure_group(
         }
     }
     let others = Load::now()?.others_since(before);
-    Ok(GroupReport::new(group, plan, measured, probes, repeats, others))
+    Ok(GroupReport::new(group, plan, &measured, probes, repeats, others))
 }
 
 /// Measures every row once; not those that have failed before.

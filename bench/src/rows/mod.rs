@@ -1,12 +1,19 @@
 //! What is measured: one file per mechanism or peer. To add one, write its file with a list `ROWS`, and name it below, twice.
 
 mod allocations;
+mod bare_ring;
 mod buffered_socket;
 mod command;
 mod connection;
+mod iceoryx2;
+mod ipc_channel;
+mod pictures;
+mod posix_mq;
 mod process;
 mod pthread;
 mod python;
+mod queue;
+mod queue_spsc;
 mod raw_memory;
 mod raw_pipe;
 mod raw_socket;
@@ -21,11 +28,17 @@ use crate::groups::Group;
 use crate::plan::Plan;
 
 pub(crate) use command::RETURN_AT_ONCE;
+pub(crate) use pictures::ALL as PICTURES;
 
 /// All rows. Within a group they are measured and shown in this order.
 pub(crate) const ALL: &[&[Row]] = &[
+    // These have references of groups that others are in as well.
     raw_socket::ROWS,
+    iceoryx2::ROWS,
+    bare_ring::ROWS,
     raw_pipe::ROWS,
+    queue::ROWS,
+    queue_spsc::ROWS,
     buffered_socket::ROWS,
     connection::ROWS,
     simplex::ROWS,
@@ -36,6 +49,8 @@ pub(crate) const ALL: &[&[Row]] = &[
     sync::ROWS,
     raw_memory::ROWS,
     shm::ROWS,
+    ipc_channel::ROWS,
+    posix_mq::ROWS,
     python::ROWS,
 ];
 
@@ -48,7 +63,7 @@ pub(crate) struct Row {
     pub(crate) measure: fn(&Plan) -> Outcome<f64>,
 }
 
-/// What the figure of a row is to be. All but `Below` and `Zero` speak of the ratio to the reference, as the machines differ.
+/// What the figure of a row is to be. Most speak of ratios, as the machines differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Goal {
     /// It is what the others are compared with.
@@ -61,6 +76,10 @@ pub(crate) enum Goal {
     AtLeast(f64),
     /// The best figure is at least so many times the best one of the reference. For what the scheduler makes vary several times.
     BestAtLeast(f64),
+    /// The median ratio to each of these rows of the group, which need not be the reference, is at least so much.
+    Times(&'static [(&'static str, f64)]),
+    /// The median is at most this, in the group's unit.
+    MedianAtMost(f64),
     /// Every figure is below this, in the group's unit.
     Below(f64),
     /// Nothing at all; else the benchmark fails.
@@ -82,6 +101,11 @@ impl Goal {
             Goal::AtMost(ratio) => format!("at most {ratio}"),
             Goal::AtLeast(ratio) => format!("at least {ratio}"),
             Goal::BestAtLeast(ratio) => format!("best at least {ratio}"),
+            Goal::Times(others) => {
+                let texts = others.iter().map(|(name, ratio)| format!("at least {ratio} of `{name}`"));
+                texts.collect::<Vec<_>>().join(", ")
+            }
+            Goal::MedianAtMost(figure) => format!("median at most {figure}"),
             Goal::Below(figure) => format!("below {figure}"),
             Goal::Zero => "none".into(),
         }

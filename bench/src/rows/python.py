@@ -1,10 +1,10 @@
-"""Times multiprocessing's locks and shared memory from inside, and prints a figure in the unit of its group."""
+"""Times multiprocessing's locks, shared memory and queues from inside, and prints a figure in the unit of its group."""
 
 import multiprocessing
 import os
 import signal
 import sys
-from itertools import repeat
+from itertools import count as numbers, repeat
 from multiprocessing.shared_memory import SharedMemory
 from time import perf_counter_ns
 
@@ -97,6 +97,33 @@ def segment(warm_up, length):
     return elapsed / (16 * batches) / 1000
 
 
+def queue(warm_up, length, cpu):
+    """Of messages of 64 bytes that arrive from another process, in a second."""
+    # Both processes on both processors, as the sending one has a thread more: kept apart, they are slower.
+    os.sched_setaffinity(0, os.sched_getaffinity(0) | {cpu})
+    # Bounded: without a limit the sending thread hardly comes to send.
+    messages, expected = context.Queue(1000), numbers()
+
+    def work():
+        end_some_time()
+        for n in numbers():
+            messages.put(n.to_bytes(64, "little"))
+
+    def batch():
+        for _ in repeat(None, 64):
+            message = messages.get()
+            if len(message) != 64 or int.from_bytes(message, "little") != next(expected):
+                sys.exit("a message is wrong")
+
+    peer = context.Process(target=work, daemon=True)
+    peer.start()
+    run(batch, warm_up)
+    batches, elapsed = run(batch, length)
+    peer.kill()
+    peer.join()
+    return 64 * batches / (elapsed / 1e9)
+
+
 def run(batch, length):
     batches, start = 0, perf_counter_ns()
     while True:
@@ -123,6 +150,8 @@ def main(what, warm_up, length, cpu=None):
         return contended(context.Lock(), warm_up, length, int(cpu))
     if what == "value":
         return value(warm_up, length)
+    if what == "queue":
+        return queue(warm_up, length, int(cpu))
     if what == "segment":
         return segment(warm_up, length)
     sys.exit(f"no such measurement: {what}")

@@ -5,8 +5,10 @@ use std::process::{Command, Stdio};
 
 use super::{Goal, Row};
 use crate::failure::{Failure, Outcome};
-use crate::groups::{LOCK, LOCK_CONTENDED, SEGMENTS, SEMAPHORE, VALUE};
+use crate::groups::{LOCK, LOCK_CONTENDED, QUEUE_1_1, SEGMENTS, SEMAPHORE, VALUE};
 use crate::plan::{Plan, on_cpu};
+
+pub(super) const QUEUE: &str = "Python: Queue of bytes";
 
 pub(crate) const ROWS: &[Row] = &[
     Row { group: &LOCK, name: "Python: Lock", goal: Goal::Look, measure: |plan| ask("lock", plan) },
@@ -24,6 +26,7 @@ pub(crate) const ROWS: &[Row] = &[
         goal: Goal::Look,
         measure: |plan| ask("segment", plan),
     },
+    Row { group: &QUEUE_1_1, name: QUEUE, goal: Goal::Look, measure: |plan| ask("queue", plan) },
 ];
 
 const SCRIPT: &str = include_str!("python.py");

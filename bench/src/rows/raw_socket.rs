@@ -12,6 +12,7 @@ use crate::failure::{Failure, Outcome};
 use crate::groups::{LARGE, ONE_WAY, PING_PONG, TYPED};
 use crate::message::{self, Checker, Record, small, stamp};
 use crate::plan::Plan;
+use crate::stream::Stream;
 use crate::window::Window;
 
 pub(crate) const ROWS: &[Row] = &[
@@ -24,6 +25,14 @@ pub(crate) const ROWS: &[Row] = &[
 pub(super) fn pair() -> Outcome<(Handle, Handle)> {
     let (a, b) = UnixStream::pair()?;
     Ok((OwnedFd::from(a).into(), OwnedFd::from(b).into()))
+}
+
+pub(crate) struct SocketPair;
+
+impl Stream for SocketPair {
+    fn ends() -> Outcome<(Handle, Handle)> {
+        pair()
+    }
 }
 
 fn ping_pong(plan: &Plan) -> Outcome<f64> {

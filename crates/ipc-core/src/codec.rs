@@ -110,6 +110,7 @@ impl<T: Serialize + ?Sized> Encode<T> for Postcard {
 }
 
 impl<T: DeserializeOwned> Decode<T> for Postcard {
+    #[inline(always)] // with all of `Limited`, so that a value is made where it is to be, and not moved from layer to layer
     fn decode(bytes: &[u8]) -> Result<T, CodecError> {
         complaint::clear();
         let mut deserializer = postcard::Deserializer::from_bytes(bytes);

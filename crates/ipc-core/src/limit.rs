@@ -3,6 +3,9 @@
 //! serde formats recurse once per level of the data, and a hostile megabyte of postcard can hold a million levels: the stack
 //! overflows and the process is gone. Likewise 10 bytes can claim a `Vec<()>` of 2⁶⁰ elements, each of which takes no bytes,
 //! only time. The adapter stands between any serde `Deserializer` and the type and counts both.
+//!
+//! All of it is forced into the caller: left to itself the compiler makes a function of each layer, and moving a value from one to the next
+//! took as long as decoding it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -29,7 +32,7 @@ impl Budget {
         Budget { depth: Cell::new(MAX_DEPTH), elements: Cell::new((len as u64).saturating_add(FREE_ELEMENTS)) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn nested<T, E: serde::de::Error>(&self, decode: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let left = self.depth.get();
         if left == 0 {
@@ -41,7 +44,7 @@ impl Budget {
         result
     }
 
-    #[inline]
+    #[inline(always)]
     fn element<E: serde::de::Error>(&self) -> Result<(), E> {
         match self.elements.get() {
             0 => Err(E::custom(complaint::note("more elements than the bytes of the message can hold"))),
@@ -84,7 +87,7 @@ impl<'b, D> Limited<'b, D> {
         Limited { inner, budget, counted: false }
     }
 
-    #[inline]
+    #[inline(always)]
     fn counting(inner: D, budget: &'b Budget) -> Self {
         Limited { inner, budget, counted: true }
     }
@@ -93,7 +96,7 @@ impl<'b, D> Limited<'b, D> {
 /// Passes the methods for values without parts straight to the format.
 macro_rules! scalars {
     ($($method:ident)*) => {$(
-        #[inline]
+        #[inline(always)]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
             self.inner.$method(visitor)
         }
@@ -103,7 +106,7 @@ macro_rules! scalars {
 /// Passes the methods for values with parts on, one level deeper, with a visitor that wraps the parts.
 macro_rules! nests {
     ($($method:ident($($arg:ident: $ty:ty),*) $wrap:ident;)*) => {$(
-        #[inline]
+        #[inline(always)]
         fn $method<V: Visitor<'de>>(self, $($arg: $ty,)* visitor: V) -> Result<V::Value, D::Error> {
             let budget = self.budget;
             budget.nested(move || self.inner.$method($($arg,)* Limited::$wrap(visitor, budget)))
@@ -133,10 +136,12 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Limited<'_, D> {
         deserialize_enum(name: &'static str, variants: &'static [&'static str]) new;
     }
 
+    #[inline(always)]
     fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, D::Error> {
         self.inner.deserialize_unit_struct(name, visitor)
     }
 
+    #[inline(always)]
     fn is_human_readable(&self) -> bool {
         self.inner.is_human_readable()
     }
@@ -145,7 +150,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Limited<'_, D> {
 /// Passes on what a self-describing format may find.
 macro_rules! visits {
     ($($method:ident($ty:ty))*) => {$(
-        #[inline]
+        #[inline(always)]
         fn $method<E: serde::de::Error>(self, value: $ty) -> Result<V::Value, E> {
             self.inner.$method(value)
         }
@@ -155,6 +160,7 @@ macro_rules! visits {
 impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
     type Value = V::Value;
 
+    #[inline(always)]
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.inner.expecting(f)
     }
@@ -166,31 +172,37 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
         visit_borrowed_bytes(&'de [u8]) visit_byte_buf(Vec<u8>)
     }
 
+    #[inline(always)]
     fn visit_unit<E: serde::de::Error>(self) -> Result<V::Value, E> {
         self.inner.visit_unit()
     }
 
+    #[inline(always)]
     fn visit_none<E: serde::de::Error>(self) -> Result<V::Value, E> {
         self.inner.visit_none()
     }
 
+    #[inline(always)]
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
         self.inner.visit_some(Limited::new(deserializer, self.budget))
     }
 
+    #[inline(always)]
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
         self.inner.visit_newtype_struct(Limited::new(deserializer, self.budget))
     }
 
-    #[inline]
+    #[inline(always)]
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<V::Value, A::Error> {
         self.inner.visit_seq(Limited { inner: seq, budget: self.budget, counted: self.counted })
     }
 
+    #[inline(always)]
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
         self.inner.visit_map(Limited { inner: map, budget: self.budget, counted: self.counted })
     }
 
+    #[inline(always)]
     fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<V::Value, A::Error> {
         self.inner.visit_enum(Limited::new(data, self.budget))
     }
@@ -199,7 +211,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Limited<'_, V> {
 impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Limited<'_, S> {
     type Value = S::Value;
 
-    #[inline]
+    #[inline(always)]
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
         self.inner.deserialize(Limited::new(deserializer, self.budget))
     }
@@ -208,7 +220,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Limited<'_, S> {
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
     type Error = A::Error;
 
-    #[inline]
+    #[inline(always)]
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, A::Error> {
         if self.counted {
             self.budget.element::<A::Error>()?;
@@ -216,6 +228,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
         self.inner.next_element_seed(Limited::new(seed, self.budget))
     }
 
+    #[inline(always)]
     fn size_hint(&self) -> Option<usize> {
         self.inner.size_hint()
     }
@@ -224,6 +237,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
     type Error = A::Error;
 
+    #[inline(always)]
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
         if self.counted {
             self.budget.element::<A::Error>()?;
@@ -231,10 +245,12 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
         self.inner.next_key_seed(Limited::new(seed, self.budget))
     }
 
+    #[inline(always)]
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, A::Error> {
         self.inner.next_value_seed(Limited::new(seed, self.budget))
     }
 
+    #[inline(always)]
     fn size_hint(&self) -> Option<usize> {
         self.inner.size_hint()
     }
@@ -244,6 +260,7 @@ impl<'b, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Limited<'b, A> {
     type Error = A::Error;
     type Variant = Limited<'b, A::Variant>;
 
+    #[inline(always)]
     fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self::Variant), A::Error> {
         let (value, variant) = self.inner.variant_seed(Limited::new(seed, self.budget))?;
         Ok((value, Limited::new(variant, self.budget)))
@@ -253,18 +270,22 @@ impl<'b, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Limited<'b, A> {
 impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Limited<'_, A> {
     type Error = A::Error;
 
+    #[inline(always)]
     fn unit_variant(self) -> Result<(), A::Error> {
         self.inner.unit_variant()
     }
 
+    #[inline(always)]
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, A::Error> {
         self.inner.newtype_variant_seed(Limited::new(seed, self.budget))
     }
 
+    #[inline(always)]
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
         self.inner.tuple_variant(len, Limited::new(visitor, self.budget))
     }
 
+    #[inline(always)]
     fn struct_variant<V: Visitor<'de>>(
         self,
         fields: &'static [&'static str],

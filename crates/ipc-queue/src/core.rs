@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ipc_core::{Deadline, Participant, Ring, Roles, Segment, View};
 use ipc_sync::mechanism::{Lock, Locked, Slices, WaitWord};
+use nix::unistd::{SysconfVar, sysconf};
 
 use crate::error::Quick;
 use crate::layout::{DEAD, EXTENTS, LEASE_WORDS, LeaseField, PENDING, QueueState, RETURNED};
@@ -12,8 +13,8 @@ use crate::place::Place;
 use crate::settings::Settings;
 use crate::{Error, shim, sys};
 
-/// How long to look again and again before going to sleep: about what it takes to be woken.
-const SPIN: Duration = Duration::from_micros(20);
+/// How long to look again and again before going to sleep: what it takes to be woken, at most.
+const SPIN: Duration = Duration::from_micros(50);
 /// How many pauses to make before the first look if the other side is as fast.
 const PAUSES: u32 = 50;
 /// How many looks there are between two at the clock.
@@ -437,10 +438,10 @@ impl Pace {
     }
 }
 
-/// Not with one processor, which the other side needs.
+/// Not where there is one processor, which the other side needs. How many this process may use says nothing about the other one.
 fn is_spinning_of_use() -> bool {
     static ANSWER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *ANSWER.get_or_init(|| std::thread::available_parallelism().map_or(true, |n| n.get() > 1))
+    *ANSWER.get_or_init(|| !matches!(sysconf(SysconfVar::_NPROCESSORS_ONLN), Ok(Some(1))))
 }
 
 /// The monotonic clock, in ns; the same for all processes of the machine.

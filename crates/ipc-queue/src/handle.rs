@@ -287,7 +287,7 @@ impl<T, C> End<T, C> {
     pub(crate) fn peek(&self, deadline: Deadline) -> Quick<Peek<'_>> {
         let mut taken = Taken::nothing(&self.core);
         self.core.take(&mut taken, Want::ONE, deadline)?;
-        Ok(Peek::new(&self.core, taken))
+        Ok(Peek::new(&self.core, taken)?)
     }
 
     pub(crate) fn stats(&self) -> Quick<Stats> {

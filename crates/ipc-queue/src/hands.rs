@@ -31,6 +31,16 @@ impl QueueState {
         self.end.tail.fetch_or(Place::START.closed().0, Ordering::SeqCst);
     }
 
+    /// Something has come back. Each says so by an exchange: so whoever finds it said sees what all of them have given back before.
+    pub(crate) fn say_returned(&self) {
+        self.consumers.returned.swap(1, Ordering::SeqCst);
+    }
+
+    /// Before a look for what has come back: what comes back meanwhile says so again. Under the lock.
+    pub(crate) fn expect_returned(&self) {
+        self.consumers.returned.swap(0, Ordering::SeqCst);
+    }
+
     /// The hands that something may be in.
     #[inline]
     pub(crate) fn hands(&self) -> std::slice::Iter<'_, Hand> {

@@ -147,15 +147,20 @@ impl fmt::Debug for Reservation<'_> {
 pub struct Peek<'a> {
     core: &'a Core,
     taken: Taken<'a>,
+    /// Looked at once: what somebody writes there later leads nobody astray.
+    place: Place,
+    len: u64,
 }
 
 impl<'a> Peek<'a> {
-    pub(crate) fn new(core: &'a Core, taken: Taken<'a>) -> Peek<'a> {
-        Peek { core, taken }
+    pub(crate) fn new(core: &'a Core, taken: Taken<'a>) -> Result<Peek<'a>> {
+        let mut peek = Peek { core, taken, place: Place::Ring(0), len: 0 };
+        (peek.place, peek.len) = peek.find()?;
+        Ok(peek)
     }
 
     /// Where it lies, and how long it is.
-    fn place(&self) -> Result<(Place, u64)> {
+    fn find(&self) -> Result<(Place, u64)> {
         match self.taken.source {
             Source::Ring { start, end, .. } => {
                 let record = self.core.record(start, end.bytes_since(start))?;
@@ -176,7 +181,7 @@ impl<'a> Peek<'a> {
 
     /// How many bytes the message has.
     pub fn len(&self) -> usize {
-        self.place().map_or(0, |(_, len)| len as usize)
+        self.len as usize
     }
 
     /// Whether it has none.
@@ -190,12 +195,12 @@ impl<'a> Peek<'a> {
     /// [`Error::TooLarge`] if they do not all lie in it.
     pub fn read_at(&self, offset: usize, to: &mut [u8]) -> Result<()> {
         self.core.segment().check_fork()?;
-        let (lies, len) = self.place()?;
+        let len = self.len;
         let end = offset.saturating_add(to.len()) as u64;
         if end > len {
             return Err(Error::TooLarge { len: end, max: len });
         }
-        match lies {
+        match self.place {
             Place::Ring(at) if self.core.ring.read(at + offset as u64, to) => Ok(()),
             Place::Ring(_) => Err(Error::Damaged("a message is longer than the ring")),
             Place::Extent(index) => Ok(self.core.read_extent_at(index, offset as u64, to)?),
@@ -215,10 +220,8 @@ impl<'a> Peek<'a> {
     /// As [`read_at`](Peek::read_at).
     #[inline]
     pub fn byte(&self, offset: usize) -> Result<u8> {
-        if let Ok((Place::Ring(at), len)) = self.place() {
-            if (offset as u64) < len {
-                return Ok(self.core.ring.byte(at + offset as u64));
-            }
+        if let (Place::Ring(at), true) = (self.place, (offset as u64) < self.len) {
+            return Ok(self.core.ring.byte(at + offset as u64));
         }
         let mut byte = [0];
         self.read_at(offset, &mut byte)?;
@@ -240,6 +243,7 @@ impl<'a> Peek<'a> {
 }
 
 /// Where a message lies.
+#[derive(Clone, Copy)]
 enum Place {
     /// In the ring, from this byte on.
     Ring(u64),

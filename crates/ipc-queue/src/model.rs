@@ -14,6 +14,7 @@ use loom::sync::Mutex;
 
 use crate::layout::{QueueState, RETURNED};
 use crate::place::Place;
+use crate::shim::AtomicU64;
 
 /// How many messages fit into the ring of a model.
 pub(crate) const ROOM: u64 = 2;
@@ -102,14 +103,19 @@ impl World {
 
     /// `Core::take_returned`, `oldest_returned`, `take_back`, under the lock: the first message of a hand that was given back.
     pub(crate) fn take_returned(&self, me: u64) -> Option<Taken> {
-        let consumers = &self.state.consumers;
-        consumers.returned.swap(0, Ordering::SeqCst);
-        let from = self.state.hands().position(|hand| hand.owner.load(Ordering::Acquire) == RETURNED)?;
-        let hand = &self.state.hands[from];
-        let (start, end) = (Place(hand.start.load(Ordering::Relaxed)), Place(hand.end.load(Ordering::Relaxed)));
-        let next = start.after(8, 1);
-        if end.items_since(start) > 1 {
-            consumers.returned.store(1, Ordering::SeqCst);
+        self.state.expect_returned();
+        let returned =
+            self.state.hands().enumerate().filter(|(_, hand)| hand.owner.load(Ordering::Acquire) == RETURNED);
+        let returned: Vec<_> = returned
+            .map(|(index, hand)| {
+                let place = |word: &AtomicU64| Place(word.load(Ordering::Relaxed));
+                (index, place(&hand.start), place(&hand.end))
+            })
+            .collect();
+        let (from, start, end) = *returned.first()?;
+        let (hand, next) = (&self.state.hands[from], start.after(8, 1));
+        if returned.iter().map(|(_, start, end)| end.items_since(*start)).sum::<u64>() > 1 {
+            self.state.say_returned();
         }
         let index = self.state.note(me, start, next, 0, 0).expect("a free hand");
         self.state.move_on(hand, next);
@@ -136,7 +142,7 @@ impl World {
     /// `Taken::give_back`.
     pub(crate) fn give_back(&self, taken: Taken) {
         self.state.hands[taken.hand].owner.store(RETURNED, Ordering::Release);
-        self.state.consumers.returned.store(1, Ordering::SeqCst);
+        self.state.say_returned();
         self.state.end.filled.wake();
     }
 

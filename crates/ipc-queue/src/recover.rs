@@ -64,7 +64,7 @@ impl Core {
         }
         self.recover()?;
         // It may have been looking for what has come back, and have counted dead letters.
-        consumers.returned.store(1, Ordering::SeqCst);
+        self.view.say_returned();
         self.count_dead_letters();
         consumers.lock.mark_repaired();
         Ok(())
@@ -107,7 +107,7 @@ impl Core {
         self.free_stray_extents(|owner| living.has(owner))?;
         self.view.counts.recoveries.fetch_add(came_back, Ordering::Relaxed);
         if came_back > 0 || is_anything_back && consumers.returned.load(Ordering::SeqCst) == 0 {
-            consumers.returned.store(1, Ordering::SeqCst);
+            self.view.say_returned();
             self.view.end.filled.wake();
         }
         self.view.free();
@@ -175,17 +175,15 @@ impl Core {
     /// Takes the oldest of what has come back. Under the lock.
     #[cold]
     pub(crate) fn take_returned<'a>(&'a self, taken: &mut Taken<'a>, want: Want) -> Quick<Found> {
-        let consumers = &self.view.consumers;
         loop {
-            // Before the look: what comes back meanwhile says so again.
-            consumers.returned.store(0, Ordering::SeqCst);
+            self.view.expect_returned();
             let Some((source, is_last)) = self.oldest_returned() else { return Ok(Found::Nothing) };
             if !is_last {
-                consumers.returned.store(1, Ordering::SeqCst);
+                self.view.say_returned();
             }
             let found = self.take_back(taken, source, want);
             if found.is_err() {
-                consumers.returned.store(1, Ordering::SeqCst);
+                self.view.say_returned();
             }
             if let Some(found) = found? {
                 if found == Found::NoHand {
@@ -260,7 +258,7 @@ impl Core {
                 let order = from.order.load(Ordering::Relaxed);
                 let Some(hand) = self.view.note(self.me(), start, next, lease, order) else {
                     self.unreserve_lease(lease);
-                    self.view.consumers.returned.store(1, Ordering::SeqCst);
+                    self.view.say_returned();
                     return Ok(Some(Found::NoHand));
                 };
                 crash_point!("redeliver.noted");

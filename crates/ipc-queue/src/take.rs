@@ -423,14 +423,13 @@ impl<'a> Taken<'a> {
     }
 
     fn pass_on(&mut self) {
-        let consumers = &self.core.view.consumers;
         match self.end() {
             Source::Ring { hand, .. } => self.core.view.hands[hand].owner.store(RETURNED, Ordering::Release),
             Source::Lease(lease) => self.core.lease_owner(lease).store(RETURNED, Ordering::Release),
             Source::Nowhere => return,
         }
         crash_point!("lease.given-back");
-        consumers.returned.store(1, Ordering::SeqCst);
+        self.core.view.say_returned();
         self.core.view.end.filled.wake();
     }
 

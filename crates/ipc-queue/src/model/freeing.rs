@@ -13,7 +13,7 @@ fn write_where_it_is_free(world: &World) {
 
 /// Two take a message each, and use it up.
 fn two_take(finish: fn(&World, Taken)) {
-    bounded(3, move || {
+    bounded(5, move || {
         let take = move |world: &World, me| {
             let taken = world.take(me, 1).expect("there are two");
             finish(world, taken);
@@ -24,21 +24,25 @@ fn two_take(finish: fn(&World, Taken)) {
     });
 }
 
-/// Two take a message each, and a third one writes where there is room.
+/// Two take a message each, and the second one writes where there is room then.
 fn two_take_and_one_writes(finish: fn(&World, Taken)) {
-    bounded(2, move || {
+    bounded(5, move || {
         let take = move |world: &World, me| {
             let taken = world.take(me, 1).expect("there are two");
             finish(world, taken);
         };
-        three(World::with(2), move |world| take(world, ANN), move |world| take(world, BOB), write_where_it_is_free);
+        let write = move |world: &World| {
+            take(world, BOB);
+            write_where_it_is_free(world);
+        };
+        both(World::with(2), move |world| take(world, ANN), write);
     });
 }
 
 /// The first message was given back, and one takes it from a later hand to an earlier one; another one uses up the second message meanwhile, and
 /// writes where there is room.
 fn one_is_delivered_again(take_returned: fn(&World) -> Option<Taken>, free: fn(&QueueState)) {
-    bounded(3, move || {
+    bounded(5, move || {
         let world = World::with(2);
         let state = &world.state;
         let blocker = state.note(BOB, place(0), place(0), 0, 0).expect("a free hand");
@@ -91,7 +95,7 @@ mod model {
     /// Of a batch the first messages are used up, the others given back: `Taken::give_back_after`.
     #[test]
     fn the_rest_of_a_batch_stays() {
-        bounded(3, || {
+        bounded(5, || {
             let world = both(
                 World::with(2),
                 |world| {
@@ -212,7 +216,7 @@ mod control {
     /// `taken` moves before the hand is noted.
     #[test]
     fn noted_too_late() {
-        bounded(3, || {
+        bounded(5, || {
             both(
                 World::with(2),
                 |world| {
