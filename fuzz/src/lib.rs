@@ -11,6 +11,7 @@ mod handles;
 mod input;
 mod list;
 pub mod mutate;
+mod queue;
 mod script;
 mod values;
 
@@ -39,6 +40,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "attach", run: attach::run },
     // Python's list is what a simple parser of the same bytes finds.
     Target { name: "list", run: list::run },
+    // A queue gives values or errors, whatever somebody writes over its memory.
+    Target { name: "queue", run: queue::run },
 ];
 
 /// The longest input that is made.

@@ -241,18 +241,20 @@ impl Core {
     /// Messages that are not done with: in the queue, in hands, in leases; not the dead letters.
     pub(crate) fn unfinished(&self) -> u64 {
         loop {
+            // In this order: the head never gets beyond a tail that was looked at later.
+            let head = self.head();
             let before = self.tail();
             // A message gets into a lease before it leaves the ring.
-            let in_ring = before.items_since(self.head());
+            let in_ring = before.items_since(head);
             let kept = self.lease_owners().iter().filter(|owner| {
                 let owner = owner.load(Ordering::SeqCst);
                 owner != 0 && owner != DEAD && (owner == RETURNED || owner & PENDING == 0)
             });
             let kept = kept.count() as u64;
-            if self.tail() == before {
+            // Only that there is nothing must be certain: who did one may have put others before it declared that done.
+            if in_ring + kept != 0 || self.tail() == before {
                 return in_ring + kept;
             }
-            // Who did one may have put others before it declared that done.
         }
     }
 
@@ -289,7 +291,7 @@ impl Core {
         let segment = self.segment();
         let is_mine_alone = segment.own_handles() == 1 && segment.own_roles(Roles::BOTH) == 2;
         let is_alone = is_mine_alone && segment.was_shared() && !segment.has_others()?;
-        Ok(!is_alone || self.lease_owners().iter().any(|owner| (1..DEAD).contains(&owner.load(Ordering::Acquire))))
+        Ok(!is_alone || self.lease_owners().iter().any(|owner| (1..RETURNED).contains(&owner.load(Ordering::Acquire))))
     }
 
     /// As [`is_anybody_left`](Core::is_anybody_left), looking only if somebody has left since the last time.

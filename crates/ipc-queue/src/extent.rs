@@ -32,6 +32,8 @@ pub(crate) struct Extent<'a> {
     core: &'a Core,
     index: usize,
     len: u64,
+    /// What its owner word is, as long as nobody else has claimed it.
+    word: std::cell::Cell<u64>,
     is_handed_on: std::cell::Cell<bool>,
 }
 
@@ -46,7 +48,8 @@ impl<'a> Extent<'a> {
 
     /// It is the message's at this place now, which is going to be published.
     pub(crate) fn queue(&self, at: Place) {
-        self.core.extent_words().0[self.index].store(QUEUED | at.open().0 >> 1, Ordering::Release);
+        self.word.set(QUEUED | at.open().0 >> 1);
+        self.core.extent_words().0[self.index].store(self.word.get(), Ordering::Release);
     }
 
     /// Its message is going to be in the queue.
@@ -63,8 +66,14 @@ impl<'a> Extent<'a> {
 
 impl Drop for Extent<'_> {
     fn drop(&mut self) {
-        if !self.is_handed_on.get() && self.core.segment().is_original() {
-            self.core.free_extent(self.index);
+        let core = self.core;
+        if self.is_handed_on.get() || !core.segment().is_original() {
+            return;
+        }
+        // Somebody may have found it behind the tail, and claimed it.
+        let word = &core.extent_words().0[self.index];
+        if word.compare_exchange(self.word.get(), core.me(), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            core.free_extent(self.index);
         }
     }
 }
@@ -88,10 +97,30 @@ impl Core {
     /// Writes bytes into an extent; waits until there is a free one.
     pub(crate) fn write_extent(&self, bytes: &[u8], deadline: Deadline) -> Quick<Extent<'_>> {
         let len = bytes.len() as u64;
-        let extent = match self.claim_extent(len)? {
+        let extent = match self.claim_extent(len, self.most_in_extents())? {
             Some(extent) => extent,
             None => self.wait_for_extent(len, deadline)?,
         };
+        self.fill_extent(extent, bytes)
+    }
+
+    /// The same for a lease, which does not wait: its own leases may be what takes the room.
+    pub(crate) fn write_extent_of_lease(&self, bytes: &[u8]) -> Quick<Extent<'_>> {
+        let len = bytes.len() as u64;
+        let mut extent = self.claim_extent(len, u64::MAX)?;
+        if extent.is_none() {
+            self.look_for_the_dead()?;
+            extent = self.claim_extent(len, u64::MAX)?;
+        }
+        self.fill_extent(extent.ok_or_else(|| Error::LeaseLimit { max: EXTENTS })?, bytes)
+    }
+
+    fn most_in_extents(&self) -> u64 {
+        self.settings.max_message.max(self.settings.max_record()).saturating_mul(MOST)
+    }
+
+    fn fill_extent<'a>(&'a self, extent: Extent<'a>, bytes: &[u8]) -> Quick<Extent<'a>> {
+        let len = extent.len;
         crash_point!("extent.claimed");
         match self.segment().write_end(self.extent_offset(extent.index), bytes) {
             Ok(()) => {
@@ -107,39 +136,42 @@ impl Core {
         self.segment().end().start + index as u64 * self.settings.stride()
     }
 
-    /// Takes a free extent, unless all together would take too much.
-    fn claim_extent(&self, len: u64) -> Quick<Option<Extent<'_>>> {
+    /// Takes a free extent, unless all of messages in the queue would take more than `most` together.
+    fn claim_extent(&self, len: u64, most: u64) -> Quick<Option<Extent<'_>>> {
         self.segment().check_fork()?;
         let (owners, lens) = self.extent_words();
         let mut free = None;
         let mut used = 0u64;
+        // Some are kept for leases: else what waits in the queue could keep everybody from taking it.
+        let for_all = if most == u64::MAX { owners.len() } else { owners.len() / 4 * 3 };
         for (index, owner) in owners.iter().enumerate() {
-            if owner.load(Ordering::Relaxed) != 0 {
+            let owner = owner.load(Ordering::SeqCst);
+            let is_leased = owner & QUEUED == 0 && owner & LEASED != 0;
+            if owner != 0 && !is_leased {
                 used = used.saturating_add(lens[index].load(Ordering::Relaxed));
-            } else if free.is_none() {
+            } else if owner == 0 && free.is_none() && index < for_all {
                 free = Some(index);
             }
         }
         let Some(index) = free else { return Ok(None) };
-        let most = self.settings.max_message.max(self.settings.max_record()).saturating_mul(MOST);
         if used.saturating_add(len) > most {
             return Ok(None);
         }
         // Of several that claim at the same time each gets another one: together they may take a little more than they should.
-        let claimed = owners[index..].iter().position(|owner| {
+        let claimed = owners[index..for_all].iter().position(|owner| {
             owner.load(Ordering::Relaxed) == 0
                 && owner.compare_exchange(0, self.me(), Ordering::Acquire, Ordering::Relaxed).is_ok()
         });
         Ok(claimed.map(|after| {
             let index = index + after;
             lens[index].store(len, Ordering::Relaxed);
-            Extent { core: self, index, len, is_handed_on: false.into() }
+            Extent { core: self, index, len, word: self.me().into(), is_handed_on: false.into() }
         }))
     }
 
     fn wait_for_extent(&self, len: u64, deadline: Deadline) -> Quick<Extent<'_>> {
         self.look_for_the_dead()?;
-        let mut extent = self.claim_extent(len)?;
+        let mut extent = self.claim_extent(len, self.most_in_extents())?;
         if extent.is_none() && deadline.is_now() {
             return Err(Error::WouldBlock.into());
         }
@@ -153,7 +185,7 @@ impl Core {
                     if self.tail().is_closed() {
                         return Err(Error::Closed.into());
                     }
-                    extent = self.claim_extent(len)?;
+                    extent = self.claim_extent(len, self.most_in_extents())?;
                     Ok(extent.is_some())
                 },
                 || {
@@ -234,7 +266,7 @@ impl Core {
         let len = lens[index].load(Ordering::Relaxed).min(self.settings.stride());
         if self.segment().free_end(self.extent_offset(index), len.next_multiple_of(crate::settings::PAGE)).is_ok() {
             crash_point!("extent.punched");
-            owner.store(0, Ordering::Release);
+            owner.store(0, Ordering::SeqCst); // before the look for who waits for one
             self.view.head.freed.wake();
         }
     }

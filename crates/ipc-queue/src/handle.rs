@@ -1,6 +1,7 @@
 //! A handle for one end of a queue, or both: what `Queue`, `Producer` and `Consumer` have in common.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use ipc_core::{Deadline, Decode, Encode, Role, Roles, Segment, explain};
@@ -43,7 +44,7 @@ impl<T, C> End<T, C> {
 
     fn with(core: Core, roles: Roles) -> Quick<End<T, C>> {
         let role = Role::new(core.segment(), roles)?;
-        Ok(End { core: Arc::new(core), role: Some(role), of: Of::default() })
+        Ok(End { core: shared(core), role: Some(role), of: Of::default() })
     }
 
     /// Another handle for the same queue.
@@ -53,12 +54,28 @@ impl<T, C> End<T, C> {
 
     pub(crate) fn received(role: Role, is_single: bool) -> Quick<End<T, C>> {
         let core = Core::open(role.segment(), contents::<T, C>(), is_single)?;
-        Ok(End { core: Arc::new(core), role: Some(role), of: Of::default() })
+        Ok(End { core: shared(core), role: Some(role), of: Of::default() })
     }
 
     pub(crate) fn role(&self) -> &Role {
         self.role.as_ref().expect("a handle has its role until it is dropped")
     }
+}
+
+/// What this process has of a queue is there once, however often a handle arrives: tasks that a thread has taken belong to the queue, not
+/// to the handle.
+fn shared(core: Core) -> Arc<Core> {
+    static CORES: Mutex<BTreeMap<u64, Weak<Core>>> = Mutex::new(BTreeMap::new());
+    let mut cores = CORES.lock().unwrap_or_else(PoisonError::into_inner);
+    cores.retain(|_, core| core.strong_count() > 0);
+    if let Some(known) =
+        cores.get(&core.me()).and_then(Weak::upgrade).filter(|known| std::ptr::eq(&*known.view, &*core.view))
+    {
+        return known;
+    }
+    let core = Arc::new(core);
+    cores.insert(core.me(), Arc::downgrade(&core));
+    core
 }
 
 impl<T, C> Clone for End<T, C> {
@@ -128,8 +145,14 @@ impl<T, C: Encode<T>> End<T, C> {
         let max = self.core.settings.max_record().min(self.core.settings.max_message);
         let fits = |bytes: &&[u8]| bytes.len() as u64 <= max;
         if C::as_bytes(values[0].borrow()).is_some() {
+            // Collected first: what a value's own code does must not happen under the lock.
+            let mut slices: [&[u8]; AT_ONCE] = [&[]; AT_ONCE];
+            let mut count = 0;
             let bytes = values.iter().map_while(|value| C::as_bytes(value.borrow()).filter(fits));
-            let put = self.core.put_batch(bytes, deadline)?;
+            for (slot, bytes) in slices.iter_mut().zip(bytes) {
+                (*slot, count) = (bytes, count + 1);
+            }
+            let put = self.core.put_batch(slices[..count].iter().copied(), deadline)?;
             return if put == 0 { self.put_first(values, deadline) } else { Ok(put) };
         }
         let mut result = Ok(0);
@@ -178,6 +201,9 @@ impl<T, C: Encode<T>> End<T, C> {
         Ok(1)
     }
 }
+
+/// How many values are put at once, at most.
+const AT_ONCE: usize = 64;
 
 /// Messages with their lengths before them.
 #[derive(Clone, Copy)]
@@ -255,7 +281,7 @@ impl<T, C: Decode<T>> End<T, C> {
                 Err(error) => Err(error),
             };
             if decoded.is_ok() {
-                if let Err(error) = core.keep(&mut taken, scratch, deadline) {
+                if let Err(error) = core.keep(&mut taken, scratch) {
                     decoded = Err(error);
                 }
             }
@@ -266,12 +292,18 @@ impl<T, C: Decode<T>> End<T, C> {
     }
 
     pub(crate) fn take_dead_letters(&self) -> Quick<Vec<DeadLetter<T>>> {
-        let letters = self.core.take_dead()?.into_iter().map(|(bytes, deliveries)| DeadLetter {
-            value: ipc_core::without_handles(|| C::decode(&bytes)),
-            bytes,
-            deliveries: deliveries.try_into().unwrap_or(u32::MAX),
+        let mut letters = Vec::new();
+        let taken = self.core.take_dead(|bytes, deliveries| {
+            letters.push(DeadLetter {
+                value: ipc_core::without_handles(|| C::decode(&bytes)),
+                bytes,
+                deliveries: deliveries.try_into().unwrap_or(u32::MAX),
+            });
         });
-        Ok(letters.collect())
+        match taken {
+            Err(error) if letters.is_empty() => Err(error),
+            _ => Ok(letters), // those that could be read are taken
+        }
     }
 }
 
@@ -331,7 +363,7 @@ impl<T, C> End<T, C> {
             || Ok(core.unfinished() == 0),
             || {
                 core.look_for_the_dead()?;
-                let left = core.is_anybody_left(Roles::CONSUMER)? || core.unfinished() == 0;
+                let left = core.is_anybody_left(Roles::CONSUMER)? && core.could_be_ended()? || core.unfinished() == 0;
                 if left { Ok(()) } else { Err(Error::Disconnected.into()) }
             },
         )

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use ipc_core::crash_point;
 
-use crate::layout::{HANDS, Hand, QueueState};
+use crate::layout::{HANDS, Hand, QueueState, RETURNED};
 use crate::place::Place;
 use crate::shim::fence;
 
@@ -56,7 +56,9 @@ impl QueueState {
         let index = index.or_else(|| self.one_more_hand())?;
         let hand = self.hands.get(index)?;
         hand.end.store(end.0, Ordering::Relaxed);
+        hand.upto.store(end.0, Ordering::Relaxed);
         hand.lease.store((lease as u64).wrapping_add(1), Ordering::Relaxed);
+        hand.lease_at.store(start.0, Ordering::Relaxed);
         hand.order.store(order, Ordering::Relaxed);
         hand.start.store(start.0, Ordering::Relaxed);
         // Release: whoever sees it in use sees from where on.
@@ -75,11 +77,36 @@ impl QueueState {
         })
     }
 
-    /// A hand that was given back ends with what comes before `next`, which another hand notes already. Under the lock.
-    pub(crate) fn move_on(&self, from: &Hand, next: Place) {
-        // Before the hand moves: who sees that sees this, and looks again for the hand that is new.
-        self.consumers.moves.fetch_add(1, Ordering::AcqRel);
-        from.start.store(next.0, Ordering::Release);
+    /// Makes a hand that was given back `me`'s. Under the lock. As a whole, and so in one step: it needs no other hand, and nothing is ever in
+    /// two. Whoever uses up the first message only [leaves](QueueState::leave_hand) the others there.
+    pub(crate) fn take_over(&self, me: u64, index: usize, upto: Place, lease: usize) {
+        let hand = &self.hands[index];
+        hand.upto.store(upto.0, Ordering::Relaxed);
+        hand.lease.store((lease as u64).wrapping_add(1), Ordering::Relaxed);
+        hand.lease_at.store(hand.start.load(Ordering::Relaxed), Ordering::Relaxed);
+        crash_point!("redeliver.noted");
+        hand.owner.store(me, Ordering::Release);
+    }
+
+    /// What comes before `next` in one's own hand has been used up, or is somewhere else: it is empty, or the others go to the next one who
+    /// asks.
+    #[inline]
+    pub(crate) fn leave_hand(&self, index: usize, next: Place) {
+        let hand = &self.hands[index];
+        if Place(hand.end.load(Ordering::Relaxed)).is_at(next) {
+            return self.clear_hand(index);
+        }
+        // Release: what was there has been used.
+        hand.start.store(next.0, Ordering::Release);
+        self.give_back(index);
+    }
+
+    /// What is in one's own hand goes to the next one who asks.
+    pub(crate) fn give_back(&self, index: usize) {
+        self.hands[index].owner.store(RETURNED, Ordering::Release);
+        crash_point!("lease.given-back");
+        self.say_returned();
+        self.end.filled.wake();
     }
 
     #[inline]
@@ -90,19 +117,19 @@ impl QueueState {
 
     /// Whether anything is in the hands of such owners.
     pub(crate) fn is_in_hands(&self, is_theirs: impl Fn(u64) -> bool) -> bool {
-        self.look_at_hands(|| self.hands().any(|hand| is_theirs(hand.owner.load(Ordering::Acquire))))
+        self.hands().any(|hand| is_theirs(hand.owner.load(Ordering::Acquire)))
     }
 
     /// Gives back the space of everything that is in no hand any more.
     #[inline]
     pub(crate) fn free(&self) {
         let (consumers, head) = (&self.consumers, &self.head);
-        let used = consumers.hands.load(Ordering::Relaxed);
+        let mut used = consumers.hands.load(Ordering::Relaxed);
         // Of two that empty their hands at the same time at least one must see that both are empty.
         if used > 1 {
             fence(Ordering::SeqCst);
         }
-        let bound = self.earliest_taken();
+        let mut bound = self.earliest_taken();
         let mut known = head.head.load(Ordering::Relaxed);
         while bound.is_after(Place(known)) {
             // Release: the bytes before it have been read. SeqCst: before the look for who sleeps.
@@ -112,10 +139,10 @@ impl QueueState {
                     head.freed.wake();
                     head.done.wake();
                     // A second hand came into use meanwhile: the fence was missing, which this exchange was as well.
-                    if used <= 1 && consumers.hands.load(Ordering::Relaxed) > 1 {
-                        self.free();
+                    if used > 1 || consumers.hands.load(Ordering::Relaxed) <= 1 {
+                        return;
                     }
-                    return;
+                    (used, known, bound) = (u64::MAX, bound.0, self.earliest_taken());
                 }
                 Err(now) => known = now,
             }
@@ -125,30 +152,15 @@ impl QueueState {
     /// Before which place everything has been used.
     #[inline]
     fn earliest_taken(&self) -> Place {
-        self.look_at_hands(|| {
-            // In this order: whoever takes something after the look at `taken` does not take what lies before that.
-            let mut bound = Place(self.consumers.taken.load(Ordering::Acquire));
-            for hand in self.hands().filter(|hand| hand.owner.load(Ordering::Acquire) != 0) {
-                let start = Place(hand.start.load(Ordering::Acquire));
-                if bound.is_after(start) {
-                    bound = start;
-                }
-            }
-            bound
-        })
-    }
-
-    /// What went meanwhile from a hand that is given back to one that was empty may have been seen in neither: then `look` looks again.
-    #[inline]
-    fn look_at_hands<R>(&self, look: impl Fn() -> R) -> R {
-        let moves = &self.consumers.moves;
-        loop {
-            let known = moves.load(Ordering::Acquire);
-            let seen = look();
-            if moves.load(Ordering::Acquire) == known {
-                return seen;
+        // In this order: whoever takes something after the look at `taken` does not take what lies before that.
+        let mut bound = Place(self.consumers.taken.load(Ordering::Acquire));
+        for hand in self.hands().filter(|hand| hand.owner.load(Ordering::Acquire) != 0) {
+            let start = Place(hand.start.load(Ordering::Acquire));
+            if bound.is_after(start) {
+                bound = start;
             }
         }
+        bound
     }
 }
 

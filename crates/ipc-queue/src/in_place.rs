@@ -48,7 +48,7 @@ pub struct Reservation<'a> {
 
 impl<'a> Reservation<'a> {
     pub(crate) fn new(core: &'a Core, len: usize, deadline: Deadline) -> Result<Reservation<'a>> {
-        let max = core.settings.max_message.min(core.settings.ring - Header::SIZE);
+        let max = core.settings.max_message.min(core.settings.ring - Header::SIZE).min(Header::MAX_LEN);
         if len as u64 > max {
             return Err(Error::TooLarge { len: len as u64, max });
         }

@@ -103,11 +103,9 @@ pub(crate) struct ConsumerState {
     pub(crate) until_look: AtomicU64,
     /// From which lease on to look for a free one.
     pub(crate) lease_hint: AtomicU64,
-    /// How often a message went from one hand to another.
-    pub(crate) moves: AtomicU64,
     /// When somebody last looked for the dead, of those who did not wait.
     pub(crate) looked_at: AtomicU64,
-    reserved: [u64; 1],
+    reserved: [u64; 2],
 }
 
 /// What consumers write and producers read.
@@ -130,10 +128,14 @@ pub(crate) struct Hand {
     pub(crate) owner: AtomicU64,
     pub(crate) start: AtomicU64,
     pub(crate) end: AtomicU64,
-    /// One more than the lease into which the message goes; 0: none.
+    /// One more than the lease into which the first message goes; 0: none.
     pub(crate) lease: AtomicU64,
+    /// Where that message begins: once the hand begins elsewhere, it has nothing to do with the lease any more.
+    pub(crate) lease_at: AtomicU64,
     pub(crate) order: AtomicU64,
-    reserved: [u64; 3],
+    /// Up to where they are being delivered: those behind it came with them, from a hand that was given back.
+    pub(crate) upto: AtomicU64,
+    reserved: [u64; 1],
 }
 
 /// An owner word, of a hand or a lease: it was given back, or its owner died. Above all numbers of participants.
@@ -182,6 +184,8 @@ pub(crate) struct Header(pub(crate) u64);
 impl Header {
     const EXTENT: u64 = 1 << 32;
     const DELIVERIES: u32 = 40;
+    /// How long a message in the ring may be, for its length to fit.
+    pub(crate) const MAX_LEN: u64 = u32::MAX as u64 - 7;
     /// What a header takes in the ring.
     pub(crate) const SIZE: u64 = 8;
 

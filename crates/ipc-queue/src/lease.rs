@@ -14,7 +14,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ipc_core::{CodecError, Deadline, crash_point};
+use ipc_core::{CodecError, crash_point};
 
 use crate::core::Core;
 use crate::error::Quick;
@@ -60,18 +60,28 @@ impl Core {
     }
 
     /// Keeps a message that was taken, whose bytes these are, in its lease. If that cannot be, it goes back to the queue.
-    pub(crate) fn keep(&self, taken: &mut Taken<'_>, bytes: &[u8], deadline: Deadline) -> Quick<()> {
-        if let Err(error) = self.fill_lease(taken, bytes, deadline) {
-            self.drop_lease(taken.lease);
-            taken.give_back();
+    pub(crate) fn keep(&self, taken: &mut Taken<'_>, bytes: &[u8]) -> Quick<()> {
+        if let Err(error) = self.fill_lease(taken, bytes) {
+            self.forgo_lease(taken);
+            taken.pass_on(); // nobody has seen it
             return Err(error);
         }
         self.commit_lease(taken, self.me());
         Ok(())
     }
 
+    /// The lease does not come about: first the hand forgets it, else it would be taken for one whose message is in the lease.
+    #[cold]
+    pub(crate) fn forgo_lease(&self, taken: &mut Taken<'_>) {
+        let lease = std::mem::replace(&mut taken.lease, NO_LEASE);
+        if let (Source::Ring { hand, .. }, true) = (taken.source, lease != NO_LEASE) {
+            self.view.hands[hand].lease.store(0, Ordering::Release);
+            self.drop_lease(lease);
+        }
+    }
+
     /// Copies a message into its lease; it still is in the hand.
-    fn fill_lease(&self, taken: &Taken<'_>, bytes: &[u8], deadline: Deadline) -> Quick<()> {
+    fn fill_lease(&self, taken: &Taken<'_>, bytes: &[u8]) -> Quick<()> {
         let lease = taken.lease;
         let Source::Ring { hand, start, end } = taken.source else { return Ok(()) }; // it is there already
         let record = self.record(start, end.bytes_since(start))?;
@@ -98,7 +108,7 @@ impl Core {
                 word.store(u64::from_ne_bytes(eight), Ordering::Relaxed);
             }
         } else {
-            let written = self.write_extent(bytes, deadline)?;
+            let written = self.write_extent_of_lease(bytes)?;
             extent.store(written.index() as u64 + 1, Ordering::Relaxed);
             written.lease(lease);
         }
@@ -114,8 +124,8 @@ impl Core {
             self.lease_owner(taken.lease).store(owner, Ordering::Release);
             crash_point!("lease.kept");
         }
-        if let Source::Ring { hand, .. } = taken.forget() {
-            self.view.clear_hand(hand);
+        if let Source::Ring { hand, end, .. } = taken.forget() {
+            self.view.leave_hand(hand, end);
             self.view.free();
         }
     }
@@ -126,10 +136,9 @@ impl Core {
     pub(crate) fn bury(&self, taken: &mut Taken<'_>, want: Want) -> Quick<bool> {
         let mut bytes = Vec::new();
         taken.one(&mut bytes)?;
-        if self.fill_lease(taken, &bytes, Deadline::NOW).is_err() {
+        if self.fill_lease(taken, &bytes).is_err() {
             if !want.keep {
-                self.drop_lease(taken.lease);
-                taken.lease = NO_LEASE;
+                self.forgo_lease(taken);
             }
             return Ok(false);
         }
@@ -144,7 +153,7 @@ impl Core {
     /// A lease that has come back too often. Under the lock.
     pub(crate) fn mark_dead(&self, lease: usize) {
         self.view.settings.dead.fetch_add(1, Ordering::SeqCst);
-        self.lease_owner(lease).store(DEAD, Ordering::Release);
+        self.lease_owner(lease).store(DEAD, Ordering::SeqCst);
         crash_point!("dead-letter.marked");
         self.view.head.done.wake();
     }
@@ -198,28 +207,31 @@ impl Core {
         self.lease_owner(lease).store(0, Ordering::SeqCst);
     }
 
-    /// Takes all dead letters out.
-    pub(crate) fn take_dead(&self) -> Quick<Vec<(Vec<u8>, u64)>> {
-        let consumers = &self.view.consumers;
-        let locked = self.lock(&consumers.lock, Deadline::NOW)?;
-        let repaired = if locked.died().is_some() { self.repair_consumers() } else { Ok(()) };
-        let is_dead = |lease: &usize| self.lease_owner(*lease).load(Ordering::Acquire) == DEAD;
-        let dead: Vec<usize> = (0..self.lease_owners().len()).filter(is_dead).collect();
-        if repaired.is_ok() {
-            dead.iter().for_each(|lease| self.lease_owner(*lease).store(self.me(), Ordering::Release));
-            self.count_dead_letters();
-        }
-        self.unlock(&consumers.lock, locked);
-        repaired?;
-        let letters = dead.iter().map(|lease| {
+    /// Takes all dead letters out, one after the other. One that cannot be read stays.
+    pub(crate) fn take_dead(&self, mut f: impl FnMut(Vec<u8>, u64)) -> Quick<()> {
+        self.segment().check_fork()?;
+        let mut result = Ok(());
+        for (lease, owner) in self.lease_owners().iter().enumerate() {
+            if owner.compare_exchange(DEAD, self.me(), Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                continue;
+            }
             let mut bytes = Vec::new();
-            let deliveries = self.lease_field(*lease, LeaseField::Deliveries).load(Ordering::Relaxed);
-            self.append_lease(*lease, &mut bytes).map(|()| (bytes, deliveries))
-        });
-        let letters = letters.collect();
-        dead.into_iter().for_each(|lease| self.end_lease(lease));
+            let deliveries = self.lease_field(lease, LeaseField::Deliveries).load(Ordering::Relaxed);
+            if let Err(error) = self.append_lease(lease, &mut bytes) {
+                owner.store(DEAD, Ordering::Release);
+                result = Err(error);
+                continue;
+            }
+            // Also if it panics: then the letter was taken.
+            let mut taken = Taken::nothing(self);
+            taken.source = Source::Lease(lease);
+            f(bytes, deliveries);
+            taken.finish();
+            let one_less = |dead: u64| Some(dead.saturating_sub(1));
+            let _ = self.view.settings.dead.fetch_update(Ordering::SeqCst, Ordering::Relaxed, one_less);
+        }
         self.view.head.freed.wake();
-        letters
+        result
     }
 
     /// A lease of this process goes to whoever asks next.

@@ -112,17 +112,13 @@ impl World {
                 (index, place(&hand.start), place(&hand.end))
             })
             .collect();
-        let (from, start, end) = *returned.first()?;
-        let (hand, next) = (&self.state.hands[from], start.after(8, 1));
+        let (from, start, _) = *returned.first()?;
+        let next = start.after(8, 1);
         if returned.iter().map(|(_, start, end)| end.items_since(*start)).sum::<u64>() > 1 {
             self.state.say_returned();
         }
-        let index = self.state.note(me, start, next, 0, 0).expect("a free hand");
-        self.state.move_on(hand, next);
-        if next.is_at(end) {
-            self.state.clear_hand(from);
-        }
-        Some(Taken { hand: index, start, end: next })
+        self.state.take_over(me, from, next, 0);
+        Some(Taken { hand: from, start, end: next })
     }
 
     /// `Taken::each`: the messages are read where they lie.
@@ -134,16 +130,14 @@ impl World {
     /// `Taken::finish`.
     pub(crate) fn finish(&self, taken: Taken) -> u64 {
         let sum = self.read_all(&taken);
-        self.state.clear_hand(taken.hand);
+        self.state.leave_hand(taken.hand, taken.end);
         self.state.free();
         sum
     }
 
     /// `Taken::give_back`.
     pub(crate) fn give_back(&self, taken: Taken) {
-        self.state.hands[taken.hand].owner.store(RETURNED, Ordering::Release);
-        self.state.say_returned();
-        self.state.end.filled.wake();
+        self.state.give_back(taken.hand);
     }
 
     /// `Core::wait_counted`, but asleep for good.

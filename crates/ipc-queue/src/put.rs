@@ -266,6 +266,8 @@ impl Core {
         );
         if waited.is_err() && token != 0 {
             self.want_no_more(token);
+        } else if token != 0 {
+            self.view.head.freed.wake(); // those who stood back
         }
         waited
     }

@@ -10,6 +10,7 @@ use ipc_core::{Deadline, Roles, Waitable};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::core::Core;
+use crate::error::Quick;
 use crate::{Error, Result};
 
 /// Tells when there is something to take from a queue, or nothing will ever come any more: for [`wait`](ipc_core::wait), or by its
@@ -70,6 +71,9 @@ impl Readiness {
     /// After everything was taken: the descriptor becomes unreadable until there is something again. Returns whether there is something
     /// already, or nothing will ever come; then it stays readable.
     pub fn rearm(&self) -> bool {
+        if !self.shared.core.segment().is_original() {
+            return true; // in a forked copy all that is left is to find that out
+        }
         let _ = self.shared.event.read(); // fails if it is not readable, which is what it is to become
         let ready = self.shared.is_ready();
         if ready {
@@ -85,8 +89,14 @@ impl Readiness {
 impl Shared {
     fn is_ready(&self) -> bool {
         let core = &self.core;
-        let is_end = || core.tail().is_closed() || !matches!(core.is_anybody_left(Roles::PRODUCER), Ok(true));
-        core.is_filled() || is_end() && core.is_over()
+        core.is_filled() || !matches!(self.check(), Ok(())) || core.tail().is_closed() && core.is_over()
+    }
+
+    /// An error if nobody could ever put anything, and nothing can come back.
+    fn check(&self) -> Quick<()> {
+        let core = &self.core;
+        let somebody = core.is_anybody_left(Roles::PRODUCER)? && core.could_be_ended()?;
+        if somebody || !core.is_over() { Ok(()) } else { Err(Error::Disconnected.into()) }
     }
 
     fn announce(&self) {
@@ -114,7 +124,7 @@ impl Shared {
                 || Ok(over() || core.is_filled() || core.tail().is_closed() && core.is_over()),
                 || {
                     core.look_for_the_dead()?;
-                    if core.is_anybody_left(Roles::PRODUCER)? { Ok(()) } else { Err(Error::Disconnected.into()) }
+                    self.check()
                 },
             );
             if over() {

@@ -1,5 +1,6 @@
 //! What the dead had taken goes to the living. All of it under the consumers' lock; each step is one store, and can be repeated.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use ipc_core::{Deadline, crash_point};
@@ -14,7 +15,7 @@ use crate::take::{Found, NO_LEASE, Source, Taken, Want};
 /// Which processes live, each asked for once.
 struct Living<'a> {
     core: &'a Core,
-    known: Vec<(u64, bool)>,
+    known: HashMap<u64, bool>,
 }
 
 impl Living<'_> {
@@ -22,11 +23,11 @@ impl Living<'_> {
         if number == self.core.me() {
             return Ok(true);
         }
-        if let Some((_, alive)) = self.known.iter().find(|(known, _)| *known == number) {
+        if let Some(alive) = self.known.get(&number) {
             return Ok(*alive);
         }
         let alive = self.core.is_alive(number)?;
-        self.known.push((number, alive));
+        self.known.insert(number, alive);
         Ok(alive)
     }
 }
@@ -57,7 +58,7 @@ impl Core {
         for index in self.full_hands() {
             let hand = &self.view.hands[index];
             let start = Place(hand.start.load(Ordering::Acquire));
-            if hand.owner.load(Ordering::Acquire) != RETURNED && self.is_untaken(index, start) {
+            if hand.owner.load(Ordering::Acquire) != RETURNED && start.is_at(self.taken()) {
                 self.drop_pending(hand, start);
                 self.view.clear_hand(index);
             }
@@ -74,7 +75,7 @@ impl Core {
     #[cold]
     pub(crate) fn recover(&self) -> Quick<()> {
         let consumers = &self.view.consumers;
-        let mut living = Living { core: self, known: Vec::new() };
+        let mut living = Living { core: self, known: HashMap::new() };
         let (mut came_back, mut is_anything_back) = (0, false);
         // Hands first: whether a lease has come about tells what becomes of a hand.
         for index in self.full_hands() {
@@ -105,6 +106,8 @@ impl Core {
             }
         }
         self.free_stray_extents(|owner| living.has(owner))?;
+        self.count_dead_letters();
+        self.view.head.done.wake();
         self.view.counts.recoveries.fetch_add(came_back, Ordering::Relaxed);
         if came_back > 0 || is_anything_back && consumers.returned.load(Ordering::SeqCst) == 0 {
             self.view.say_returned();
@@ -119,16 +122,6 @@ impl Core {
         hands.filter(|(_, hand)| hand.owner.load(Ordering::Acquire) != 0).map(|(index, _)| index)
     }
 
-    /// Whether a hand notes what is still where it came from: in the ring, or in a hand that was given back.
-    fn is_untaken(&self, index: usize, start: Place) -> bool {
-        start.is_at(self.taken())
-            || self.full_hands().filter(|other| *other != index).any(|other| {
-                let other = &self.view.hands[other];
-                let is_returned = other.owner.load(Ordering::Acquire) == RETURNED;
-                is_returned && Place(other.start.load(Ordering::Acquire)).is_at(start)
-            })
-    }
-
     /// What is in the hand of a dead process goes to somebody else, unless it is elsewhere already. Returns whether it does.
     fn give_back_hand(&self, index: usize, hand: &Hand, was: u64) -> Quick<bool> {
         // It may have emptied the hand, and then ended: but since it has been found dead it does nothing any more.
@@ -136,15 +129,22 @@ impl Core {
             return Ok(false);
         }
         let (start, end) = (Place(hand.start.load(Ordering::Acquire)), Place(hand.end.load(Ordering::Relaxed)));
-        let lease = hand.lease.load(Ordering::Relaxed).wrapping_sub(1) as usize;
-        if let Some(owner) = self.lease_owners().get(lease) {
-            if owner.load(Ordering::Acquire) != PENDING | hand.owner.load(Ordering::Relaxed) {
-                self.view.clear_hand(index); // it is in the lease, or was, and is somewhere else by now
-                return Ok(false);
+        let mut start = start;
+        if let Some(lease) = self.lease_of(hand) {
+            if self.lease_owner(lease).load(Ordering::Acquire) == PENDING | was {
+                self.drop_pending(hand, start);
+            } else {
+                // The first message is in the lease, or was, and is somewhere else by now.
+                start = start.after(self.record(start, self.distance(start, end)?)?.header.size(), 1);
+                if start.is_at(end) {
+                    self.view.clear_hand(index);
+                    return Ok(false);
+                }
+                hand.start.store(start.0, Ordering::Release);
             }
-            self.drop_pending(hand, start);
         }
-        let (mut at, mut left) = (start, self.distance(start, end)?);
+        let upto = Place(hand.upto.load(Ordering::Relaxed)).bytes_since(start);
+        let (mut at, mut left) = (start, if upto <= self.distance(start, end)? { upto } else { 0 });
         while left != 0 {
             let record = self.record(at, left)?;
             self.ring.word(at.bytes()).store(record.header.one_more_delivery().0, Ordering::Relaxed);
@@ -155,11 +155,17 @@ impl Core {
         Ok(true)
     }
 
+    /// The lease into which the first message of a hand goes, or has gone.
+    fn lease_of(&self, hand: &Hand) -> Option<usize> {
+        let lease = hand.lease.load(Ordering::Relaxed).wrapping_sub(1) as usize;
+        let is_of_first = hand.lease_at.load(Ordering::Relaxed) == hand.start.load(Ordering::Relaxed);
+        (is_of_first && lease < self.lease_owners().len()).then_some(lease)
+    }
+
     /// The lease into which a message was to go does not come about.
     fn drop_pending(&self, hand: &Hand, start: Place) {
-        let lease = hand.lease.load(Ordering::Relaxed).wrapping_sub(1) as usize;
-        let owner = self.lease_owners().get(lease).map_or(0, |owner| owner.load(Ordering::Acquire));
-        if owner & PENDING == 0 || owner & !PENDING != hand.owner.load(Ordering::Relaxed) {
+        let Some(lease) = self.lease_of(hand) else { return };
+        if self.lease_owner(lease).load(Ordering::Acquire) != PENDING | hand.owner.load(Ordering::Relaxed) {
             return;
         }
         // The message's own extent goes back to it; one that was made for the lease goes.
@@ -169,6 +175,8 @@ impl Core {
                 self.lease_field(lease, LeaseField::Extent).store(0, Ordering::Relaxed);
             }
         }
+        // Before the lease is free: a hand that names a lease which is not pending would be taken for one whose message is there.
+        hand.lease.store(0, Ordering::Release);
         self.drop_lease(lease);
     }
 
@@ -181,7 +189,16 @@ impl Core {
             if !is_last {
                 self.view.say_returned();
             }
-            let found = self.take_back(taken, source, want);
+            let mut found = self.take_back(taken, source, want);
+            if matches!(&found, Err(error) if matches!(**error, Error::LeaseLimit { .. })) {
+                // Nothing that is in a hand can be kept; but what is in a lease has one.
+                if let Some(lease) =
+                    self.lease_owners().iter().position(|owner| owner.load(Ordering::Acquire) == RETURNED)
+                {
+                    self.view.say_returned();
+                    found = self.take_back(taken, Source::Lease(lease), want);
+                }
+            }
             if found.is_err() {
                 self.view.say_returned();
             }
@@ -246,7 +263,7 @@ impl Core {
                 taken.lease = if want.keep { lease } else { NO_LEASE };
                 Ok(Some(Found::Something))
             }
-            Source::Ring { hand: from, start, end } => {
+            Source::Ring { hand, start, end } => {
                 let record = self.record(start, self.distance(start, end)?)?;
                 let next = start.after(record.header.size(), 1);
                 let is_dead = is_too_often(record.header.deliveries());
@@ -254,20 +271,8 @@ impl Core {
                     Err(error) if !want.keep && matches!(*error, Error::LeaseLimit { .. }) => NO_LEASE, // then it is delivered once more
                     lease => lease?,
                 };
-                let from = &self.view.hands[from];
-                let order = from.order.load(Ordering::Relaxed);
-                let Some(hand) = self.view.note(self.me(), start, next, lease, order) else {
-                    self.unreserve_lease(lease);
-                    self.view.say_returned();
-                    return Ok(Some(Found::NoHand));
-                };
-                crash_point!("redeliver.noted");
-                self.view.move_on(from, next);
+                self.view.take_over(self.me(), hand, next, lease);
                 crash_point!("redeliver.moved");
-                if next.is_at(end) {
-                    let index = self.full_hands().find(|index| std::ptr::eq(&self.view.hands[*index], from));
-                    index.into_iter().for_each(|index| self.view.clear_hand(index));
-                }
                 taken.source = Source::Ring { hand, start, end: next };
                 (taken.lease, taken.has_long) = (lease, true);
                 Ok(Some(if is_dead && lease != NO_LEASE { Found::ToBury } else { Found::Something }))

@@ -2,7 +2,7 @@
 
 use ipc_core::{Layout, MAX_MESSAGE, Segment};
 
-use crate::layout::{EXTENTS, LEASE_WORDS, QueueState};
+use crate::layout::{EXTENTS, Header, LEASE_WORDS, QueueState};
 use crate::place::Place;
 use crate::{Error, Result};
 
@@ -85,7 +85,7 @@ impl Settings {
     /// What is longer does not go through the ring.
     #[inline]
     pub(crate) fn max_record(&self) -> u64 {
-        self.ring / 4
+        (self.ring / 4).min(Header::MAX_LEN)
     }
 
     /// How far apart they lie.

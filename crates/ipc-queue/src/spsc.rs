@@ -5,7 +5,9 @@
 //! goes to sleep that has the other one pass a barrier: membarrier(2).
 
 use std::borrow::Borrow;
+use std::cell::Cell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
 use std::time::Duration;
@@ -25,7 +27,7 @@ use crate::{Error, PutError, PutManyError, Result, Settings, sys};
 /// Makes a queue for one producer and one consumer: the same promise as [`Queue`](crate::Queue), several times the speed.
 ///
 /// Each end belongs to one owner: it cannot be cloned, its calls want it exclusively, and sending it, as an argument of a process or in a
-/// message over a connection, moves it. [`Settings::items`] counts here as well; leases there are none.
+/// message over a connection, moves it; what is left after it was sent by reference still counts as that end until it is dropped, so drop it. [`Settings::items`] counts here as well; leases there are none.
 ///
 /// ```
 /// use ipc_queue::{Postcard, Process, Settings, SpscProducer, spsc};
@@ -78,6 +80,8 @@ struct End<T, C> {
     /// The other end cannot have this process pass a barrier.
     needs_fence: bool,
     of: Of<T, C>,
+    /// Two threads that have it by reference could send it away at the same time.
+    not_sync: PhantomData<Cell<()>>,
 }
 
 impl<T, C> End<T, C> {
@@ -85,7 +89,16 @@ impl<T, C> End<T, C> {
         let (head, tail) = (core.head(), core.tail());
         let (mine, theirs) = if role.roles() == Roles::PRODUCER { (tail, head) } else { (head, tail) };
         let needs_fence = !sys::accept_barriers();
-        End { core, role: Some(role), moved: Arc::default(), mine, theirs, needs_fence, of: Of::default() }
+        End {
+            core,
+            role: Some(role),
+            moved: Arc::default(),
+            mine,
+            theirs,
+            needs_fence,
+            of: Of::default(),
+            not_sync: PhantomData,
+        }
     }
 
     fn arrived(role: Role, roles: Roles) -> Quick<End<T, C>> {
@@ -202,6 +215,7 @@ impl<T, C: Encode<T>> SpscProducer<T, C> {
     /// How many were put, and why the next one was not: as [`put`](Self::put).
     pub fn put_many<B: Borrow<T>>(&mut self, values: &[B]) -> Result<(), PutManyError> {
         // Written with the last store held back, as long as nothing has to be waited for.
+        self.0.check().map_err(|error| PutManyError { put: 0, error: *error })?;
         let mut written = 0;
         let result = values.iter().enumerate().try_for_each(|(index, value)| {
             let put = encoded::<T, C, _>(value.borrow(), |bytes| self.write_bytes(bytes, Deadline::NOW));
@@ -378,6 +392,7 @@ impl<T, C: Decode<T>> SpscConsumer<T, C> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn get_many(&mut self, max: usize) -> Result<Vec<T>> {
+        self.0.check()?;
         let mut values = Vec::new();
         while values.len() < max {
             let deadline = if values.is_empty() { Deadline::NEVER } else { Deadline::NOW };
@@ -405,7 +420,11 @@ impl<T, C: Decode<T>> SpscConsumer<T, C> {
         let mut value = None;
         with_scratch(|scratch| {
             value = Some(match self.0.core.append(record, scratch) {
-                Ok(()) => decode::<T, C>(scratch),
+                Ok(()) => {
+                    // Also one whose decoding panics does not come twice.
+                    self.0.mine = record.at.after(record.header.size(), 1);
+                    decode::<T, C>(scratch)
+                }
                 Err(error) => Err(error),
             });
         });
@@ -420,6 +439,7 @@ impl<T, C: Decode<T>> SpscConsumer<T, C> {
 
     #[cold]
     fn skip(&mut self, record: Record, error: Box<Error>) -> Quick<T> {
+        self.0.mine = record.at;
         let is_first = self.0.core.head().is_at(self.0.mine);
         if is_first && matches!(*error, Error::Decode(_)) {
             self.advance(record);

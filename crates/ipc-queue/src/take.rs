@@ -9,7 +9,7 @@
 //! Whoever is killed before `taken` has moved has taken nothing; from then on until the hand is empty, the message is in the hand of
 //! a dead process, and goes to somebody else (`recover.rs`).
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ipc_core::{Deadline, Roles, crash_point};
 use ipc_sync::mechanism::Locked;
@@ -17,7 +17,7 @@ use ipc_sync::mechanism::Locked;
 use crate::Error;
 use crate::core::{Core, now};
 use crate::error::Quick;
-use crate::layout::{DEAD, Header, LeaseField, PENDING, RETURNED};
+use crate::layout::{DEAD, Hand, Header, LeaseField, PENDING, RETURNED};
 use crate::place::Place;
 use crate::put::AHEAD;
 
@@ -167,6 +167,7 @@ impl Core {
             tail = self.tail().open();
             consumers.seen_tail.store(tail.0, Ordering::Relaxed);
             left = self.distance(end, tail)?;
+            self.distance(taken, tail)?;
             if left == 0 {
                 break;
             }
@@ -228,7 +229,11 @@ impl Core {
         if deadline.is_now() {
             return Err(Error::WouldBlock.into());
         }
-        let is_empty = || Ok(self.view.hands().any(|hand| hand.owner.load(Ordering::SeqCst) == 0));
+        // What has come back needs no hand of its own.
+        let is_empty = || {
+            let is_back = self.view.consumers.returned.load(Ordering::SeqCst) != 0;
+            Ok(is_back || self.view.hands().any(|hand| hand.owner.load(Ordering::SeqCst) == 0))
+        };
         let (word, waits) = (&self.view.head.freed, &self.view.counts.get_waits);
         self.wait(word, waits, &self.room_pace, deadline, is_empty, || self.look_for_the_dead())
     }
@@ -302,9 +307,14 @@ impl Core {
     pub(crate) fn is_over(&self) -> bool {
         // What was given back counts as well: who did so may not have got so far as to say it.
         let is_others = |owner: u64| owner != 0 && owner != DEAD && owner & !PENDING != self.me();
-        let is_in_leases = || self.lease_owners().iter().any(|owner| is_others(owner.load(Ordering::Acquire)));
-        // In this order: what is being leased is in both for a moment.
-        !self.view.is_in_hands(is_others) && !is_in_leases()
+        // Another thread of this process may be about to leave some of what it has to others.
+        let has_more = |hand: &Hand| {
+            let place = |word: &AtomicU64| Place(word.load(Ordering::Relaxed));
+            hand.owner.load(Ordering::Acquire) == self.me() && place(&hand.end).items_since(place(&hand.start)) > 1
+        };
+        let is_leased = |owner: &AtomicU64| is_others(owner.load(Ordering::Acquire));
+        let is_in_hands = self.view.is_in_hands(is_others) || self.view.hands().any(has_more);
+        !is_in_hands && !self.lease_owners().iter().any(is_leased)
     }
 
     /// For one who waits: is anybody left who could put something, and what have the dead taken?
@@ -343,7 +353,18 @@ impl<'a> Taken<'a> {
 
     /// Copies the bytes of the one message that was taken, in place of what is in `to`.
     #[inline(always)]
-    pub(crate) fn one(&self, to: &mut Vec<u8>) -> Quick<()> {
+    pub(crate) fn one(&mut self, to: &mut Vec<u8>) -> Quick<()> {
+        let copied = self.copy(to);
+        // For want of memory, for instance: it stays in the queue.
+        if matches!(&copied, Err(error) if !matches!(**error, Error::Damaged(_))) {
+            self.core.forgo_lease(self);
+            self.pass_on();
+        }
+        copied
+    }
+
+    #[inline(always)]
+    fn copy(&self, to: &mut Vec<u8>) -> Quick<()> {
         to.clear();
         match self.source {
             Source::Ring { start, end, .. } => self.core.append(self.core.record(start, end.bytes_since(start))?, to),
@@ -380,9 +401,14 @@ impl<'a> Taken<'a> {
     }
 
     #[cold]
-    fn one_long(&self, record: Record, f: &mut impl FnMut(&[u8]) -> Quick<()>) -> Quick<()> {
+    fn one_long(&mut self, record: Record, f: &mut impl FnMut(&[u8]) -> Quick<()>) -> Quick<()> {
         let mut long = Vec::new();
-        self.core.append(record, &mut long)?;
+        if let Err(error) = self.core.append(record, &mut long) {
+            if !matches!(*error, Error::Damaged(_)) {
+                self.give_back_after(self.used - 1); // as in `one`
+            }
+            return Err(error);
+        }
         f(&long)
     }
 
@@ -422,15 +448,17 @@ impl<'a> Taken<'a> {
         self.pass_on();
     }
 
-    fn pass_on(&mut self) {
+    pub(crate) fn pass_on(&mut self) {
         match self.end() {
-            Source::Ring { hand, .. } => self.core.view.hands[hand].owner.store(RETURNED, Ordering::Release),
-            Source::Lease(lease) => self.core.lease_owner(lease).store(RETURNED, Ordering::Release),
-            Source::Nowhere => return,
+            Source::Ring { hand, .. } => self.core.view.give_back(hand),
+            Source::Lease(lease) => {
+                self.core.lease_owner(lease).store(RETURNED, Ordering::Release);
+                crash_point!("lease.given-back");
+                self.core.view.say_returned();
+                self.core.view.end.filled.wake();
+            }
+            Source::Nowhere => {}
         }
-        crash_point!("lease.given-back");
-        self.core.view.say_returned();
-        self.core.view.end.filled.wake();
     }
 
     /// The first ones are used up, the others go to the next one who asks.
@@ -467,7 +495,7 @@ impl Drop for Taken<'_> {
         let is_in_ring = matches!(self.source, Source::Ring { .. });
         self.give_back_after(self.used.max(1));
         if is_in_ring && self.lease != NO_LEASE {
-            self.core.drop_lease(self.lease); // it was to go there
+            self.core.drop_lease(self.lease); // it was to go there, and is used up
         }
     }
 }
@@ -493,7 +521,7 @@ impl Core {
             Source::Ring { hand, start, end } => {
                 let long = if has_long { self.long_ones(start, end) } else { Vec::new() };
                 crash_point!("get.copied");
-                self.view.clear_hand(hand);
+                self.view.leave_hand(hand, end);
                 crash_point!("get.cleared");
                 self.view.free();
                 for (index, at) in long {

@@ -14,8 +14,12 @@ const STOPS: u64 = 3;
 const MESSAGES: u64 = 4;
 const STALL: u64 = 5;
 const INSIDE: u64 = 6;
+const AGAIN: u64 = 7;
 const FLAWS: u64 = 8;
+const HELD: u64 = 15;
 const HITS: u64 = 16;
+
+const _: () = assert!(FLAWS + Flaw::ALL.len() as u64 <= HELD && HELD < HITS);
 
 /// What has happened in a scenario so far.
 #[derive(Debug)]
@@ -51,6 +55,14 @@ impl Board {
         self.0.get(MESSAGES)
     }
 
+    pub(super) fn again(&self) -> u64 {
+        self.0.get(AGAIN)
+    }
+
+    pub(super) fn held(&self) -> u64 {
+        self.0.get(HELD)
+    }
+
     pub(super) fn stall(&self) -> Duration {
         Duration::from_micros(self.0.get(STALL))
     }
@@ -73,10 +85,12 @@ impl Board {
 
     /// Adds what a round has given.
     pub(super) fn enter(&self, round: &Round) {
-        self.add(KILLS, u64::from(round.is_kill()));
+        self.add(KILLS, u64::from(round.is_kill()) + round.also_killed);
         self.add(STOPS, u64::from(round.struck.stopped));
         self.add(INSIDE, u64::from(round.is_kill() && round.inside));
         self.add(MESSAGES, round.messages);
+        self.add(AGAIN, round.again);
+        self.add(HELD, round.held);
         if let Some(point) = round.hit() {
             self.add(AT_POINT, 1);
             if let Some(index) = super::points().iter().position(|name| *name == point) {

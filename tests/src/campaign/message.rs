@@ -125,6 +125,68 @@ impl Checker {
     }
 }
 
+/// Messages that do not arrive in the order of their numbers: each tells its own.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Items {
+    /// Which messages.
+    pub seed: u64,
+    /// How long they are.
+    pub sizes: Sizes,
+}
+
+/// How long messages are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sizes {
+    /// As many bytes as this; 8 at least.
+    Fixed(usize),
+    /// Up to 200 bytes.
+    Small,
+    /// From 10,000 to 20,000 bytes, most of them.
+    Medium,
+    /// Up to 1 MiB, most of them above 16 KiB.
+    Large,
+    /// Most of them small, some large.
+    Mixed,
+}
+
+/// Where the number is.
+const NUMBER: usize = 8;
+
+impl Items {
+    /// Writes the message of a number over what is in `message`.
+    pub fn write(self, number: u64, message: &mut Vec<u8>) {
+        let mut rng = Rng::of(self.seed, number);
+        let size = match (self.sizes, rng.below(8)) {
+            (Sizes::Fixed(size), _) => size as u64,
+            (Sizes::Small, _) | (Sizes::Medium, 0) | (Sizes::Mixed, 1..) => 8 + rng.below(193),
+            (Sizes::Medium, _) => 10_000 + rng.below(10_001),
+            (Sizes::Large, 1) => rng.below((1 << 20) + 1),
+            (Sizes::Large, 2) => 16_300 + rng.below(200), // around what goes another way
+            (Sizes::Large | Sizes::Mixed, _) => 10_000 + rng.below(100_000),
+        };
+        message.clear();
+        message.resize(NUMBER.max(size as usize), 0);
+        message[..NUMBER].copy_from_slice(&number.to_le_bytes());
+        for word in message[NUMBER..].chunks_mut(8) {
+            word.copy_from_slice(&rng.next().to_le_bytes()[..word.len()]);
+        }
+    }
+
+    /// The message of a number.
+    pub fn message(self, number: u64) -> Vec<u8> {
+        let mut message = Vec::new();
+        self.write(number, &mut message);
+        message
+    }
+
+    /// The number of a message, if every byte of it is as it should be. `scratch` is written over.
+    pub fn number(self, message: &[u8], scratch: &mut Vec<u8>) -> Option<u64> {
+        let number = u64::from_le_bytes(*message.first_chunk()?);
+        self.write(number, scratch);
+        (message == scratch.as_slice()).then_some(number)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +206,21 @@ mod tests {
         assert_eq!(checker.accept(&torn[..3]), Err(Flaw::Corrupt));
         assert_eq!(checker.received(), first + 1);
         checker.accept(&contents.message(first + 1)).unwrap();
+    }
+
+    #[test]
+    fn items_tell_their_number() {
+        for sizes in [Sizes::Fixed(8), Sizes::Small, Sizes::Medium, Sizes::Mixed, Sizes::Large] {
+            let (items, mut scratch) = (Items { seed: 7, sizes }, Vec::new());
+            for number in [0, 1, 1 << 40] {
+                let mut message = items.message(number);
+                assert_eq!(items.number(&message, &mut scratch), Some(number));
+                message.push(0);
+                assert_eq!(items.number(&message, &mut scratch), None);
+                message.truncate(7);
+                assert_eq!(items.number(&message, &mut scratch), None);
+            }
+        }
     }
 
     #[test]

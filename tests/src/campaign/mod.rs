@@ -16,8 +16,8 @@ mod round;
 mod supervisor;
 
 pub use self::{
-    journal::{Journal, Lane},
-    message::{Checker, Contents, Flaw},
+    journal::{Journal, Lane, Log},
+    message::{Checker, Contents, Flaw, Items, Sizes},
     report::main,
     rng::Rng,
     round::{Round, STALL_LIMIT},

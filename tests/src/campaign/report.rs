@@ -58,7 +58,7 @@ where
     };
     let all = scenarios();
     if args.list {
-        all.iter().for_each(|scenario| println!("{:5} {:20} {}", scenario.of, scenario.name, scenario.about));
+        all.iter().for_each(|scenario| println!("{:5} {:22} {}", scenario.of, scenario.name, scenario.about));
         return ExitCode::SUCCESS;
     }
     if let Some((name, _)) = args.kills_of.iter().find(|(name, _)| all.iter().all(|scenario| scenario.of != name)) {
@@ -81,9 +81,9 @@ where
         let begin = Instant::now();
         let board = watch(scenarios, index, Order { seed: args.seed, kills: share, from: args.from });
         println!("{}", row(scenario, &board, begin.elapsed()));
-        hits.iter_mut().enumerate().for_each(|(i, hits)| *hits += board.hits(i));
         good &= verdict(scenario, &board).is_ok();
         if scenario.control.is_none() {
+            hits.iter_mut().enumerate().for_each(|(i, hits)| *hits += board.hits(i));
             kills += board.kills();
             inside += board.inside();
         }
@@ -161,8 +161,8 @@ fn verdict(scenario: &Scenario, board: &Board) -> Result<&'static str, &'static 
 fn header() -> String {
     let flaws = Flaw::ALL.map(|flaw| format!("{:>8}", flaw.name())).concat();
     format!(
-        "{:20}{:>7}{:>9}{:>8}{:>7}{:>10}{flaws}{:>9}{:>7}  verdict",
-        "scenario", "kills", "at point", "inside", "stops", "messages", "stall", "time"
+        "{:22}{:>7}{:>9}{:>8}{:>7}{:>10}{:>8}{:>7}{flaws}{:>9}{:>7}  verdict",
+        "scenario", "kills", "at point", "inside", "stops", "messages", "again", "held", "stall", "time"
     )
 }
 
@@ -170,13 +170,15 @@ fn row(scenario: &Scenario, board: &Board, time: Duration) -> String {
     let flaws = Flaw::ALL.map(|flaw| format!("{:>8}", board.flaws(flaw))).concat();
     let verdict = verdict(scenario, board).unwrap_or_else(|text| text);
     format!(
-        "{:20}{:>7}{:>9}{:>8}{:>7}{:>10}{flaws}{:>6} ms{:>5} s  {verdict}",
+        "{:22}{:>7}{:>9}{:>8}{:>7}{:>10}{:>8}{:>7}{flaws}{:>6} ms{:>5} s  {verdict}",
         scenario.name,
         board.kills(),
         board.at_point(),
         board.inside(),
         board.stops(),
         board.messages(),
+        board.again(),
+        board.held(),
         board.stall().as_millis(),
         time.as_secs(),
     )

@@ -28,6 +28,9 @@ pub struct Round {
     pub(super) struck: Struck,
     pub(super) stall: Duration,
     pub(super) messages: u64,
+    pub(super) again: u64,
+    pub(super) held: u64,
+    pub(super) also_killed: u64,
     pub(super) inside: bool,
     pub(super) flaws: Vec<(Flaw, String)>,
 }
@@ -47,6 +50,9 @@ impl Round {
             struck: Struck::default(),
             stall: Duration::ZERO,
             messages: 0,
+            again: 0,
+            held: 0,
+            also_killed: 0,
             inside: false,
             flaws: Vec::new(),
         }
@@ -122,6 +128,21 @@ impl Round {
     /// Counts messages, or whatever the work consists of; the verdict shows them.
     pub fn messages(&mut self, n: u64) {
         self.messages += n;
+    }
+
+    /// Counts one who was killed before the victim.
+    pub fn also_killed(&mut self) {
+        self.also_killed += 1;
+    }
+
+    /// Counts what was rightly delivered once more, as whoever had it was killed or gave it back.
+    pub fn again(&mut self, n: u64) {
+        self.again += n;
+    }
+
+    /// Counts what the victim had been given and did not come to note before it was killed.
+    pub fn held(&mut self, n: u64) {
+        self.held += n;
     }
 
     /// Notes that the victim died inside a critical section, or with something in its hands; the verdict shows how many did.

@@ -4,6 +4,7 @@
 mod connection;
 mod daemon;
 mod harness;
+mod queue;
 mod segment;
 mod shm;
 mod shm_values;

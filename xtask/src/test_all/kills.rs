@@ -9,10 +9,10 @@ use super::steps::{Job, check};
 use crate::process::Streams;
 use crate::workspace::forget_cargo_run;
 
-/// Some three minutes on two processors; the locks have more points at which a death matters, and quicker rounds.
-const KILLS: [&str; 6] = ["--kills", "2000", "--kills", "sync=5000", "--kills", "shm=2000"];
-/// With `--soak`, for each crate: an hour.
-const SOAK: [&str; 2] = ["--kills", "50000"];
+/// Some five minutes on two processors; locks and queues have more points at which a death matters.
+const KILLS: [&str; 8] = ["--kills", "2000", "--kills", "sync=5000", "--kills", "shm=2000", "--kills", "queue=5000"];
+/// With `--soak`: three hours.
+const SOAK: [&str; 4] = ["--kills", "50000", "--kills", "queue=200000"];
 
 /// What a program with crash points contains: the variable that they obey.
 const HOOK: &[u8] = b"IPC_CRASH";

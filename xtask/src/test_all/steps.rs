@@ -44,7 +44,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "abort", about: "the same when panics abort", run: |job| probe::run(job, "abort") },
     Step {
         name: "kills",
-        about: "7,000 workers are killed, and the others go on (100,000 with --soak)",
+        about: "14,000 workers are killed, and the others go on (350,000 with --soak)",
         run: kills::run,
     },
 ];

@@ -1,6 +1,6 @@
 //! What a put has acknowledged is taken before anybody hears that the queue is closed, and nobody sleeps through it.
 //!
-//! Bound: 3. Run time: see `model.rs`.
+//! Bound: 5 for two threads, 3 or 4 for three. Run time: 2 s.
 
 use std::rc::Rc;
 
@@ -83,7 +83,7 @@ impl World {
 
 /// One puts, one closes, one gets until the queue is closed: as much as was put.
 fn put_and_close(put: fn(&World) -> bool, get_all: fn(&World) -> u64) {
-    bounded(5, move || {
+    bounded(4, move || {
         let (acknowledged, received) = (Rc::new(std::cell::Cell::new(0)), Rc::new(std::cell::Cell::new(0)));
         let (noted, got) = (Rc::clone(&acknowledged), Rc::clone(&received));
         let world = three(
@@ -115,15 +115,12 @@ fn one_gives_back(give_back: fn(&World, Taken), get: fn(&World) -> Option<Taken>
     });
 }
 
-/// The message was given back, one takes it, from a later hand to an earlier one, and gives it back again. Another one, who does not wait, hears
-/// meanwhile whether it is over.
+/// The message was given back, one takes it and gives it back again. Another one, who does not wait, hears meanwhile whether it is over.
 fn one_gives_back_again(is_over: fn(&World) -> bool) {
     bounded(5, move || {
         let world = World::with(1);
-        let blocker = world.state.note(BOB, place(0), place(0), 0, 0).expect("a free hand");
-        let taken = world.take(BOB, 1).expect("there is one");
+        let taken = world.take(ANN, 1).expect("there is one");
         world.state.hands[taken.hand].owner.store(RETURNED, Ordering::Release);
-        world.state.clear_hand(blocker);
         world.state.mark_closed();
         let world = both(
             world,
@@ -135,7 +132,7 @@ fn one_gives_back_again(is_over: fn(&World) -> bool) {
                 taken.into_iter().for_each(|taken| world.give_back(taken));
             },
             // `Core::check_end`
-            move |world| assert_eq!(world.state.is_filled() || !is_over(world), true, "the message is lost"),
+            move |world| assert_ne!((world.state.is_filled(), is_over(world)), (false, true), "the message is lost"),
         );
         assert!(world.get(BOB).is_some());
     });
@@ -169,7 +166,7 @@ mod model {
 
     #[test]
     fn two_who_put_do_so_in_order() {
-        bounded(2, || {
+        bounded(3, || {
             three(
                 World::default(),
                 |world| assert!(world.put(ROOM)),
@@ -199,7 +196,7 @@ mod model {
 
     #[test]
     fn two_who_give_back_do_not_hide_each_other() {
-        bounded(5, || {
+        bounded(3, || {
             let world = World::with(2);
             let (first, second) = (world.take(ANN, 1), world.take(ANN, 1));
             three(
@@ -218,7 +215,7 @@ mod model {
     }
 
     #[test]
-    fn what_goes_from_hand_to_hand_is_not_over() {
+    fn what_is_taken_over_is_not_over() {
         one_gives_back_again(|world| world.is_over(BOB));
     }
 
@@ -336,7 +333,7 @@ mod control {
     /// Whoever finds it said that something has come back does not find it in the hand.
     #[test]
     fn said_by_plain_stores() {
-        bounded(5, || {
+        bounded(3, || {
             let world = World::with(2);
             let (first, second) = (world.take(ANN, 1), world.take(ANN, 1));
             let give_back = |world: &World, taken: Taken| {
@@ -355,15 +352,6 @@ mod control {
                     }
                 },
             );
-        });
-    }
-
-    /// Each hand is looked at once, whatever goes from one to another meanwhile.
-    #[test]
-    fn hands_looked_at_once() {
-        one_gives_back_again(|world| {
-            let is_others = |owner| owner != 0 && owner != BOB;
-            !world.state.hands().any(|hand| is_others(hand.owner.load(Ordering::Acquire)))
         });
     }
 }

@@ -13,6 +13,16 @@ mod names;
 mod permits;
 mod pipes;
 mod processes;
+mod queue;
+mod queue_controls;
+mod queue_ledger;
+mod queue_named;
+mod queue_rounds;
+mod queue_single;
+mod queue_stopped;
+mod queue_tasks;
+mod queue_typed;
+mod queue_ways;
 mod raw;
 mod scopes;
 mod shared;
@@ -132,6 +142,75 @@ const SENDING: &[(&str, u64)] =
 const SCOPING: &[(&str, u64)] = &[("names.marked", 10), ("named.made", 10), ("named.linked", 10), ("named.leaving", 5)];
 const UNWATCHED: &[(&str, u64)] = &[("names.watcher-woken", 1), ("names.matched", 8)];
 
+const PUTTING: &[(&str, u64)] = &[("put.filled", 100), ("put.published", 100), ("put.unlocked", 100)];
+const PUTTING_MANY: &[(&str, u64)] = &[("put.filled", 20), ("put.published", 20), ("put.unlocked", 20)];
+const GETTING: &[(&str, u64)] =
+    &[("get.noted", 100), ("get.moved", 100), ("get.copied", 100), ("get.cleared", 100), ("get.freed", 60)];
+const GETTING_MANY: &[(&str, u64)] =
+    &[("get.noted", 20), ("get.moved", 20), ("get.copied", 20), ("get.cleared", 20), ("get.freed", 15)];
+const PASSING: &[(&str, u64)] = &[
+    ("put.filled", 60),
+    ("put.published", 60),
+    ("put.unlocked", 60),
+    ("get.noted", 60),
+    ("get.moved", 60),
+    ("get.copied", 60),
+    ("get.cleared", 60),
+    ("get.freed", 40),
+];
+const LEASING: &[(&str, u64)] = &[
+    ("get.moved", 40),
+    ("lease.stored", 40),
+    ("lease.kept", 40),
+    ("lease.given-back", 10),
+    ("redeliver.noted", 10),
+    ("redeliver.moved", 10),
+];
+const BURYING: &[(&str, u64)] = &[("dead-letter.marked", 3), ("lease.given-back", 10), ("redeliver.moved", 8)];
+const RETURNING: &[(&str, u64)] = &[("recover.returned", 1), ("redeliver.noted", 5), ("redeliver.moved", 5)];
+const PEEKING: &[(&str, u64)] =
+    &[("get.moved", 40), ("get.copied", 40), ("lease.given-back", 8), ("redeliver.noted", 8), ("redeliver.moved", 8)];
+const PUTTING_LONG: &[(&str, u64)] = &[
+    ("extent.claimed", 10),
+    ("extent.written", 10),
+    ("extent.queued", 10),
+    ("put.filled", 15),
+    ("put.published", 15),
+    ("put.unlocked", 15),
+];
+const GETTING_LONG: &[(&str, u64)] =
+    &[("extent.freeing", 8), ("extent.punched", 8), ("get.moved", 10), ("get.copied", 10), ("get.cleared", 10)];
+const LEASING_LONG: &[(&str, u64)] = &[
+    ("lease.stored", 10),
+    ("lease.kept", 10),
+    ("lease.acked", 8),
+    ("extent.freeing", 8),
+    ("extent.punched", 8),
+    ("redeliver.noted", 4),
+    ("redeliver.moved", 4),
+];
+const PASSING_ENDS: &[(&str, u64)] = &[
+    ("segment.announced", 10),
+    ("spawn.started", 8),
+    ("spawn.handed-over", 8),
+    ("send.packet", 8),
+    ("put.published", 3),
+];
+const CLOSING: &[(&str, u64)] = &[("close.marked", 1)];
+const TASKS: &[(&str, u64)] = &[("lease.stored", 40), ("lease.kept", 40), ("get.moved", 40)];
+const SINGLE_PUTTING: &[(&str, u64)] = &[("spsc.filled", 100), ("spsc.published", 80)];
+const SINGLE_GETTING: &[(&str, u64)] = &[("spsc.copied", 80), ("spsc.freed", 80)];
+const NAMING_QUEUES: &[(&str, u64)] = &[
+    ("named.made", 10),
+    ("named.linked", 10),
+    ("named.opened", 10),
+    ("named.attached", 10),
+    ("named.leaving", 10),
+    ("segment.object-filled", 10),
+    ("put.published", 20),
+    ("get.moved", 20),
+];
+
 const fn real(
     name: &'static str,
     about: &'static str,
@@ -159,6 +238,15 @@ const fn shm(
     Scenario { of: "shm", name, about, points, round, control: None }
 }
 
+const fn queue(
+    name: &'static str,
+    about: &'static str,
+    points: &'static [(&'static str, u64)],
+    round: fn(&mut campaign::Round),
+) -> Scenario {
+    Scenario { of: "queue", name, about, points, round, control: None }
+}
+
 const fn control(name: &'static str, about: &'static str, flaw: Flaw, round: fn(&mut campaign::Round)) -> Scenario {
     Scenario { of: "core", name, about, points: &[("send.encoded", 40)], round, control: Some(flaw) }
 }
@@ -174,6 +262,16 @@ const fn sync_control(
 
 const fn shm_control(name: &'static str, about: &'static str, flaw: Flaw, round: fn(&mut campaign::Round)) -> Scenario {
     Scenario { of: "shm", name, about, points: &[], round, control: Some(flaw) }
+}
+
+const fn queue_control(
+    name: &'static str,
+    about: &'static str,
+    points: &'static [(&'static str, u64)],
+    flaw: Flaw,
+    round: fn(&mut campaign::Round),
+) -> Scenario {
+    Scenario { of: "queue", name, about, points, round, control: Some(flaw) }
 }
 
 fn new<L>(lock: ipc_sync::Result<L>) -> L {
@@ -268,6 +366,77 @@ const SCENARIOS: &[Scenario] = &[
     shm_control("control-half-made", "a name before there is memory", Flaw::Corrupt, memory_controls::half_made),
     shm_control("control-no-scope", "names without a scope", Flaw::Left, scopes::none),
     shm_control("control-tracker", "names removed while somebody has them", Flaw::Lost, memory_controls::tracker),
+    queue("queue-giver", "killed while it puts", PUTTING, queue_rounds::giver),
+    queue("queue-taker", "killed while it takes", GETTING, queue_rounds::taker),
+    queue("queue-threads", "killed while four threads of it put and take", PASSING, queue_rounds::threads),
+    queue("queue-one", "killed with a queue that has room for one", PASSING, queue_rounds::one),
+    queue("queue-giver-of-many", "killed while it puts many at once", PUTTING_MANY, queue_rounds::giver_of_many),
+    queue("queue-taker-of-many", "killed while it takes many at once", GETTING_MANY, queue_rounds::taker_of_many),
+    queue("queue-leases", "killed with messages under leases", LEASING, queue_rounds::leases),
+    queue("queue-dead-letters", "killed over what is delivered too often", BURYING, queue_rounds::dead_letters),
+    queue("queue-heir", "killed while it takes over what other dead ones had", RETURNING, queue_rounds::heir),
+    queue("queue-reserve", "killed while it writes in place", PUTTING, queue_rounds::reserve),
+    queue("queue-peek", "killed while it reads in place", PEEKING, queue_rounds::peek),
+    queue("queue-long-giver", "killed while it puts long messages", PUTTING_LONG, queue_rounds::large_giver),
+    queue("queue-long-taker", "killed while it takes long messages", GETTING_LONG, queue_rounds::large_taker),
+    queue("queue-long-leases", "killed with long messages under leases", LEASING_LONG, queue_rounds::large_leases),
+    queue(
+        "queue-short-of-room",
+        "killed where long messages use up the room",
+        LEASING_LONG,
+        queue_rounds::short_of_room,
+    ),
+    queue("queue-many-deaths", "sixteen are killed over one queue", PUTTING_LONG, queue_rounds::many_deaths),
+    queue("queue-mixed", "killed while it does everything there is", PASSING, queue_rounds::mixed),
+    queue("queue-typed", "killed while it puts and takes values", PASSING, queue_typed::both),
+    queue("queue-closed", "killed while it closes the queue", CLOSING, queue_rounds::closed),
+    queue("queue-last-giver", "killed as the last one who puts", PUTTING, queue_rounds::last_giver),
+    queue("queue-last-taker", "killed as the last one who takes", GETTING, queue_rounds::last_taker),
+    queue("queue-passed-on", "killed while it passes its end on", PASSING_ENDS, queue_rounds::passed_on),
+    queue("queue-ready", "killed while others wait for a descriptor", PUTTING, queue_rounds::ready_for_giver),
+    queue("queue-ready-taker", "killed while it waits for a descriptor", GETTING, queue_rounds::ready_taker),
+    queue("queue-task-giver", "killed while it puts tasks", PUTTING, queue_tasks::giver),
+    queue("queue-worker", "killed with a task", TASKS, queue_tasks::worker),
+    queue("queue-workers", "killed with two threads that have tasks", TASKS, queue_tasks::workers),
+    queue("queue-single-giver", "killed as the only one who may put", SINGLE_PUTTING, queue_single::giver),
+    queue("queue-single-taker", "killed as the only one who may take", SINGLE_GETTING, queue_single::taker),
+    queue("queue-named", "killed while it makes and opens queues with a name", NAMING_QUEUES, queue_named::user),
+    queue("queue-stopped", "stopped inside a lock, and killed", &[], queue_stopped::inside),
+    queue_control(
+        "control-publish",
+        "a message is visible before it is there",
+        &[("put.published", 40)],
+        Flaw::Corrupt,
+        queue_controls::publishes_first,
+    ),
+    queue_control(
+        "control-no-note",
+        "a message is nobody's while it is taken",
+        &[("get.moved", 40)],
+        Flaw::Lost,
+        queue_controls::notes_nothing,
+    ),
+    queue_control(
+        "control-twice",
+        "a message comes back that was not taken yet",
+        &[("get.noted", 40)],
+        Flaw::Duplicate,
+        queue_controls::returns_twice,
+    ),
+    queue_control(
+        "control-no-redelivery",
+        "a lease dies with its owner",
+        &[],
+        Flaw::Lost,
+        queue_controls::forgets_leases,
+    ),
+    queue_control(
+        "control-plain-queue",
+        "a queue's lock does not survive its owner",
+        &[],
+        Flaw::Hang,
+        queue_controls::plain_lock,
+    ),
 ];
 
 fn main() -> ExitCode {

@@ -26,10 +26,14 @@ struct Layout {
     data: [Cell<u64>; WORDS],
     begun: [AtomicU32; ONCES],
     done: [AtomicU32; ONCES],
+    slots: [[Cell<u64>; 2]; SLOTS],
 }
 
 /// How many functions are called once.
 pub(crate) const ONCES: usize = 128;
+
+/// How many messages a queue has room for.
+pub(crate) const SLOTS: usize = 32;
 
 const _: () = assert!(size_of::<Layout>() <= SIZE.get());
 
@@ -91,6 +95,11 @@ impl Map {
     /// How often it came to its end.
     pub(crate) fn done(&self, number: usize) -> &AtomicU32 {
         &self.layout().done[number]
+    }
+
+    /// Messages of a queue.
+    pub(crate) fn slots(&self) -> &[[Cell<u64>; 2]; SLOTS] {
+        &self.layout().slots
     }
 
     pub(crate) fn word(&self, number: usize) -> &AtomicU32 {
