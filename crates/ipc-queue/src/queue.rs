@@ -158,6 +158,9 @@ macro_rules! puts {
         impl<T, C: Encode<T>> $end<T, C> {
             /// Puts a value, or a reference to one; waits while the queue is full. When it returns the message can be taken.
             ///
+            /// The error has what was passed, so with a reference it cannot be boxed by `?` (it is not `'static`): there,
+            /// `.map_err(Error::from)` before it.
+            ///
             /// # Errors
             /// The value comes back in the error: [`Closed`](crate::Error::Closed), [`Disconnected`](crate::Error::Disconnected) when no
             /// consumer is left (one that was killed is noticed when the queue is full), [`TooLarge`](crate::Error::TooLarge),
@@ -322,7 +325,7 @@ macro_rules! gets {
             }
 
             /// Takes the next value under a lease: until it is acknowledged it stays the queue's, and goes to another receiver if this
-            /// process dies.
+            /// process dies: before all others, once somebody has missed it, which is after 25 ms in a queue that never runs empty.
             ///
             /// ```
             /// # fn main() -> ipc_queue::Result<()> {
@@ -363,7 +366,7 @@ macro_rules! gets {
             /// Takes all messages that were delivered too often; see [`Settings::max_deliveries`].
             ///
             /// # Errors
-            /// [`WouldBlock`](crate::Error::WouldBlock) while a stopped process has the lock; [`Forked`](crate::Error::Forked),
+            /// [`Forked`](crate::Error::Forked); if none of them can be read: [`NoMemory`](crate::Error::NoMemory),
             /// [`Damaged`](crate::Error::Damaged).
             pub fn take_dead_letters(&self) -> Result<Vec<DeadLetter<T>>> {
                 Ok(self.0.take_dead_letters()?)
