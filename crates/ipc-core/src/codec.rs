@@ -134,6 +134,9 @@ fn explain(error: postcard::Error) -> CodecError {
     }
 }
 
+/// As long as a number may be.
+const FEW: usize = 10;
+
 /// Writes into a `Vec` that exists already: no allocation once it is warm.
 struct Append<'a>(&'a mut Vec<u8>);
 
@@ -142,7 +145,13 @@ impl postcard::ser_flavors::Flavor for Append<'_> {
 
     #[inline]
     fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(data);
+        // Most of what comes is a number of a few bytes: quicker than to call somebody who copies them.
+        if data.len() <= FEW {
+            self.0.reserve(FEW);
+            data.iter().for_each(|byte| self.0.push(*byte));
+        } else {
+            self.0.extend_from_slice(data);
+        }
         Ok(())
     }
 

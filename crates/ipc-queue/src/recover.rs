@@ -229,7 +229,7 @@ impl Core {
             }
             let (start, end) = (Place(hand.start.load(Ordering::Relaxed)), Place(hand.end.load(Ordering::Relaxed)));
             if start.is_at(end) {
-                self.view.clear_hand(index); // whoever took the last one out of it died before it cleared it
+                self.view.clear_hand(index); // nothing is in it, which nobody here leaves behind
                 continue;
             }
             let order = hand.order.load(Ordering::Relaxed);

@@ -226,14 +226,14 @@ impl Core {
     /// Waits until a hand is empty. Mostly whoever empties one gives back space, too, and so wakes us; else it is found by and by.
     #[cold]
     fn wait_for_hand(&self, deadline: Deadline) -> Quick<()> {
-        if deadline.is_now() {
-            return Err(Error::WouldBlock.into());
-        }
         // What has come back needs no hand of its own.
         let is_empty = || {
             let is_back = self.view.consumers.returned.load(Ordering::SeqCst) != 0;
             Ok(is_back || self.view.hands().any(|hand| hand.owner.load(Ordering::SeqCst) == 0))
         };
+        if deadline.is_now() {
+            return if is_empty()? { Ok(()) } else { Err(Error::WouldBlock.into()) };
+        }
         let (word, waits) = (&self.view.head.freed, &self.view.counts.get_waits);
         self.wait(word, waits, &self.room_pace, deadline, is_empty, || self.look_for_the_dead())
     }
@@ -309,8 +309,8 @@ impl Core {
         let is_others = |owner: u64| owner != 0 && owner != DEAD && owner & !PENDING != self.me();
         // Another thread of this process may be about to leave some of what it has to others.
         let has_more = |hand: &Hand| {
-            let place = |word: &AtomicU64| Place(word.load(Ordering::Relaxed));
-            hand.owner.load(Ordering::Acquire) == self.me() && place(&hand.end).items_since(place(&hand.start)) > 1
+            let count = Place(hand.end.load(Ordering::Relaxed)).items_since(Place(hand.start.load(Ordering::Relaxed)));
+            hand.owner.load(Ordering::Acquire) == self.me() && count > 1
         };
         let is_leased = |owner: &AtomicU64| is_others(owner.load(Ordering::Acquire));
         let is_in_hands = self.view.is_in_hands(is_others) || self.view.hands().any(has_more);

@@ -27,9 +27,9 @@ pub struct Lock {
     died: AtomicU32,
 }
 
-/// The lock is taken. It must be given back by [`Lock::release`] in the same thread.
+/// The lock is taken. It must be given back by [`Lock::give_back`] in the same thread.
 ///
-/// One word, whose low half is what [`Lock::died`] was and whose next bit says whether the thread was panicking. As a struct of the
+/// One word, whose low half says who died with it and whose next bit says whether the thread was panicking. As a struct of the
 /// two it is written in parts and read as a whole when it is handed on, for which the processor has to wait: lock and unlock took
 /// twice as long.
 #[derive(Clone, Copy, Debug)]

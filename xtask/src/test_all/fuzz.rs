@@ -5,7 +5,7 @@ use super::steps::{Job, check};
 use crate::process::Streams;
 
 /// For each target.
-const SECONDS: &str = "5";
+const SECONDS: &str = "3";
 /// With `--soak`: half an hour for each.
 const SOAK: &str = "1800";
 
