@@ -247,7 +247,8 @@ unsafe impl Send for RingMapping {}
 unsafe impl Sync for RingMapping {}
 
 impl RingMapping {
-    /// `len` is a power of two and a multiple of the page size, as the kernel checks.
+    /// Of a part that lies in the file, whose length is a power of two: [`Segment::ring`] has seen to both. The kernel refuses what is not
+    /// a multiple of the page size.
     pub(crate) fn of(file: BorrowedFd<'_>, offset: usize, len: NonZero<usize>) -> nix::Result<RingMapping> {
         let twice = len.checked_mul(NonZero::new(2).expect("not 0")).ok_or(nix::errno::Errno::ENOMEM)?;
         let at = offset as libc::off_t;

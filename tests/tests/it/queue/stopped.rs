@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ipc_queue::{Queue, Result, Settings};
 use ipc_tests::{eventually, isolated, raw};
 
-use super::{Holder, LONG, SHORT, file_of, locks, timed_out, while_waiting};
+use super::{Holder, LONG, file_of, locks, timed_out, while_waiting};
 
 /// A queue with something in it, and somebody who has it and is stopped.
 struct Jammed {
@@ -157,7 +157,10 @@ fn the_dead_are_found_though_a_stopped_process_had_the_lock_for_a_while() {
             || {
                 jammed.jam(jammed.consumers);
                 holder.kill();
-                std::thread::sleep(SHORT);
+                // It goes to sleep again after it has looked, in vain.
+                let slept = || queue.stats().unwrap().get_waits;
+                let before = slept();
+                eventually("it has looked", || slept() > before + 1);
                 jammed.free(jammed.consumers);
             },
         );
