@@ -11,7 +11,7 @@
 //! A word changes before that which it names comes into being: the message is published, the lease kept. So an extent whose message
 //! or lease is not there, or not any more, belongs to nobody, and is freed by whoever finds it.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ipc_core::{Deadline, Roles, crash_point};
 
@@ -158,9 +158,14 @@ impl Core {
             return Ok(None);
         }
         // Of several that claim at the same time each gets another one: together they may take a little more than they should.
-        let claimed = owners[index..for_all].iter().position(|owner| {
-            owner.load(Ordering::Relaxed) == 0
-                && owner.compare_exchange(0, self.me(), Ordering::Acquire, Ordering::Relaxed).is_ok()
+        let extents = &self.view.consumers.extents;
+        let claimed = owners[index..for_all].iter().enumerate().position(|(after, owner)| {
+            if owner.load(Ordering::Relaxed) != 0 {
+                return false;
+            }
+            // Before it is claimed: who looks for strays looks up to there.
+            extents.fetch_max((index + after + 1) as u64, Ordering::SeqCst);
+            owner.compare_exchange(0, self.me(), Ordering::Acquire, Ordering::Relaxed).is_ok()
         });
         Ok(claimed.map(|after| {
             let index = index + after;
@@ -275,7 +280,7 @@ impl Core {
     /// nobody else does the same.
     pub(crate) fn free_stray_extents(&self, mut is_alive: impl FnMut(u64) -> Quick<bool>) -> Quick<()> {
         let head = self.head();
-        for (index, word) in self.extent_words().0.iter().enumerate() {
+        for (index, word) in self.used_extents().iter().enumerate() {
             let owner = word.load(Ordering::Acquire);
             let is_stray = match owner {
                 0 => false,
@@ -294,6 +299,12 @@ impl Core {
         Ok(())
     }
 
+    /// The owners of those that have ever been in use.
+    fn used_extents(&self) -> &[AtomicU64] {
+        let used = self.view.consumers.extents.load(Ordering::SeqCst).min(EXTENTS) as usize;
+        &self.extent_words().0[..used]
+    }
+
     /// Whether a lease has no more to do with an extent.
     fn is_lease_over(&self, lease: usize, extent: usize) -> bool {
         lease as u64 >= self.settings.leases
@@ -303,7 +314,7 @@ impl Core {
 
     /// Frees what belongs to messages that a dead producer wrote behind the tail and never published. Under the producers' lock.
     pub(crate) fn free_unpublished(&self, tail: Place) {
-        for (index, word) in self.extent_words().0.iter().enumerate() {
+        for (index, word) in self.used_extents().iter().enumerate() {
             let owner = word.load(Ordering::Acquire);
             let is_queued = owner & QUEUED != 0;
             let place = Place((owner & !QUEUED) << 1);

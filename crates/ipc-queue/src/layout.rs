@@ -105,7 +105,9 @@ pub(crate) struct ConsumerState {
     pub(crate) lease_hint: AtomicU64,
     /// When somebody last looked for the dead, of those who did not wait.
     pub(crate) looked_at: AtomicU64,
-    reserved: [u64; 2],
+    /// How many extents have ever been in use: those behind them are free.
+    pub(crate) extents: AtomicU64,
+    reserved: [u64; 1],
 }
 
 /// What consumers write and producers read.
