@@ -103,6 +103,12 @@ impl<Tx: ?Sized, Rx, C> Connection<Tx, Rx, C> {
         self.sender.into_fd()
     }
 
+    /// For connections that were made without a key: a server that wants one is an error, and its challenge no message.
+    #[doc(hidden)]
+    pub fn refuse_challenge(&mut self) {
+        self.receiver.refuse_challenge();
+    }
+
     /// See [`Sender::set_max_message`] and [`Receiver::set_max_message`]; sets both.
     pub fn set_max_message(&mut self, bytes: u64) {
         self.sender.set_max_message(bytes);

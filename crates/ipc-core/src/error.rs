@@ -44,6 +44,9 @@ pub enum Error {
     /// The other end sent bytes that are no frame: it does not speak this protocol, or is hostile. The connection is of no more use.
     #[error("malformed frame: {0}")]
     Malformed(&'static str),
+    /// The other end is a server that asks for an authentication key, and the connection was made without one.
+    #[error("the server asks for an authentication key")]
+    KeyRequired,
     /// The buffer is shorter than the next message, which stays where it is: call again with a longer one.
     #[error("the next message has {needed} bytes, the buffer {len}")]
     BufferTooShort {

@@ -46,7 +46,12 @@ pub(crate) struct Inbox {
     received: u64,
     /// Why the stream cannot be read any further.
     broken: Option<&'static str>,
+    /// The first message is still to come, and must not be a demand for a key.
+    keyless: bool,
 }
+
+/// How a server of CPython's `multiprocessing.connection` begins that wants to see a key.
+const CHALLENGE: &[u8] = b"#CHALLENGE#";
 
 impl Inbox {
     #[inline]
@@ -81,7 +86,7 @@ impl Inbox {
         let len = usize::try_from(i32::from_be_bytes(*header)).ok()?;
         let message = rest.get(..len)?;
         let plain = self.len.is_none() && self.announced == 0 && self.packets.is_empty() && self.broken.is_none();
-        if !plain || len as u64 > max {
+        if !plain || self.keyless || len as u64 > max {
             return None;
         }
         self.start += 4 + len;
@@ -124,6 +129,23 @@ impl Inbox {
             }
         }
         Ok(self.len)
+    }
+
+    /// The first message must not be a demand for a key: there is none.
+    pub(crate) fn refuse_challenge(&mut self) {
+        self.keyless = true;
+    }
+
+    /// Looks at the message of `len` bytes, complete by now. It stays, also as the reason why nothing can be received.
+    #[inline]
+    pub(crate) fn check_first(&mut self, len: usize) -> Result<()> {
+        if self.keyless {
+            if self.message(len).starts_with(CHALLENGE) {
+                return Err(Error::KeyRequired);
+            }
+            self.keyless = false;
+        }
+        Ok(())
     }
 
     /// The message of `len` bytes, complete by now, which stays.

@@ -54,6 +54,7 @@ pub mod crash;
 mod deadline;
 mod endpoint;
 mod error;
+mod folder;
 mod frame;
 mod handle;
 mod inbox;
@@ -78,6 +79,8 @@ mod wait;
 /// The longest message, in bytes, unless another limit is set: 1 GiB.
 pub const MAX_MESSAGE: u64 = 1 << 30;
 
+#[doc(hidden)]
+pub use crate::folder::{Folder, FolderGuard, MARK};
 pub use crate::{
     codec::{Bytes, CodecError, Decode, Encode, Plain, Postcard},
     connection::Connection,

@@ -1,17 +1,18 @@
 //! Names in the file system that are removed in any case, also when the process that made them is killed.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::participant;
-use crate::{Builder, Error, Ownership, Process, Receiver, Result, Segment, Sender, wait};
+use crate::{Builder, Deadline, Error, Folder, Ownership, Process, Receiver, Result, Segment, Sender, wait};
 
 /// A file by its name and its identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,32 @@ pub(crate) struct Mark {
     pub(crate) path: PathBuf,
     pub(crate) device: u64,
     pub(crate) inode: u64,
+}
+
+/// What the watcher is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Entry {
+    /// A file that has no name yet.
+    File(Mark),
+    /// Where there is going to be a FIFO, which has its name as soon as it is made.
+    Fifo(OsString), // a path need not be text, and one that is sent as a path must be
+}
+
+impl Entry {
+    /// Removes the name. Until `deadline` it waits for a folder that somebody has locked, and, if it is to `insist`, for a FIFO that
+    /// somebody owns.
+    fn remove(&self, deadline: Deadline, insist: bool) {
+        match self {
+            Entry::File(mark) => mark.remove(),
+            Entry::Fifo(path) => {
+                let path = Path::new(path);
+                let Ok(folder) = Folder::of(path) else { return };
+                while folder.remove_if_left(path, deadline) && insist && !deadline.has_passed() {
+                    std::thread::sleep(AGAIN);
+                }
+            }
+        }
+    }
 }
 
 /// One at a time in this process, which may drop the memory in one thread and its scope in another.
@@ -63,8 +90,8 @@ impl Mark {
 #[derive(Debug)]
 pub struct NameScope {
     /// `None` once the scope ends.
-    watcher: Option<(Sender<Mark>, Process<()>)>,
-    marks: Vec<Mark>,
+    watcher: Option<(Sender<Entry>, Process<()>)>,
+    entries: Vec<Entry>,
     pid: u32,
 }
 
@@ -76,11 +103,11 @@ impl NameScope {
     pub fn new() -> Result<NameScope> {
         let (read, write) =
             nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Error::io("create a pipe to the watcher"))?;
-        let receiver: Receiver<Mark> = read.try_into()?;
+        let receiver: Receiver<Entry> = read.try_into()?;
         let nowhere = || crate::Stdio::Null;
         let builder = Builder::new().name("ipc-names").core_dumps(false).group_of_its_own();
         let watcher = builder.stdin(nowhere()).stdout(nowhere()).spawn(watch, receiver)?;
-        Ok(NameScope { watcher: Some((write.try_into()?, watcher)), marks: Vec::new(), pid: std::process::id() })
+        Ok(NameScope { watcher: Some((write.try_into()?, watcher)), entries: Vec::new(), pid: std::process::id() })
     }
 
     /// As [`Segment::create_named`], and the name is removed with the scope.
@@ -91,15 +118,31 @@ impl NameScope {
         Segment::create_watched(name, size, Ownership::Creator, Some(self))
     }
 
+    /// Tells of a FIFO that is about to be made at `path`. What is there at the end of the scope is removed if it is a FIFO with the
+    /// [mark](crate::MARK) of this user that nobody owns. For the crates of the mechanisms.
+    ///
+    /// # Errors
+    /// [`Error::Forked`]; [`Error::Timeout`], [`Error::Disconnected`] if the watcher is stopped or was killed. Nothing should be made then.
+    #[doc(hidden)]
+    pub fn announce(&mut self, path: &Path) -> Result<()> {
+        // The watcher may be in another folder, or this process may go to one.
+        let path = std::path::absolute(path).map_err(Error::io("find the folder of a name"))?;
+        self.enter(Entry::Fifo(path.into()))
+    }
+
     pub(crate) fn add(&mut self, mark: Mark) -> Result<()> {
+        self.enter(Entry::File(mark))
+    }
+
+    fn enter(&mut self, entry: Entry) -> Result<()> {
         if self.pid != std::process::id() {
             return Err(Error::Forked);
         }
         if let Some((sender, _)) = &mut self.watcher {
-            sender.send_timeout(&mark, PATIENCE)?;
+            sender.send_timeout(&entry, PATIENCE)?;
             crate::crash_point!("names.marked");
         }
-        self.marks.push(mark);
+        self.entries.push(entry);
         Ok(())
     }
 }
@@ -109,7 +152,9 @@ impl Drop for NameScope {
         if self.pid != std::process::id() {
             return; // a copy that came about by a fork: the names are the original's
         }
-        self.marks.iter().for_each(Mark::remove);
+        // What somebody owns has its owner to remove it, so that is not waited for.
+        let deadline = Deadline::after(PATIENCE);
+        self.entries.iter().for_each(|entry| entry.remove(deadline, false));
         if let Some((sender, watcher)) = self.watcher.take() {
             drop(sender);
             // It has nothing left to do, but may be stopped, or kept waiting by a forked copy that has our end of the pipe.
@@ -119,27 +164,31 @@ impl Drop for NameScope {
     }
 }
 
-/// How long the watcher may take to read a mark: it may be stopped.
+/// How long the watcher may take to read an entry: it may be stopped. And how long it tries to remove a FIFO: a child that the dead
+/// process was just starting has copies of its files until it runs its own program.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait before that is tried again.
+const AGAIN: Duration = Duration::from_millis(5);
 
-fn watch(mut marks: Receiver<Mark>) {
+fn watch(mut entries: Receiver<Entry>) {
     let _ = nix::unistd::setsid();
-    let mut known: Vec<Mark> = Vec::new();
+    let mut known: Vec<Entry> = Vec::new();
     let parent = crate::parent_process().ok().flatten();
     // Until the parent ends: a copy of it that was forked may have the other end of the pipe.
     if let Some(sentinel) = parent.as_ref().and_then(|parent| parent.sentinel()) {
-        while let Ok(ready) = wait(&[&marks, &sentinel], Duration::MAX) {
-            match ready.contains(&0).then(|| marks.try_recv()) {
-                Some(Ok(mark)) => known.push(mark),
+        while let Ok(ready) = wait(&[&entries, &sentinel], Duration::MAX) {
+            match ready.contains(&0).then(|| entries.try_recv()) {
+                Some(Ok(entry)) => known.push(entry),
                 Some(Err(error)) if !error.is_would_block() => break,
                 _ if ready.contains(&1) => break,
                 _ => {}
             }
         }
     }
-    while let Ok(mark) = marks.try_recv() {
-        known.push(mark);
+    while let Ok(entry) = entries.try_recv() {
+        known.push(entry);
     }
     crate::crash_point!("names.watcher-woken");
-    known.iter().for_each(Mark::remove);
+    let deadline = Deadline::after(PATIENCE);
+    known.iter().for_each(|entry| entry.remove(deadline, true));
 }

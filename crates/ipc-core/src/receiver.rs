@@ -55,6 +55,10 @@ impl<T, C> Receiver<T, C> {
         }
     }
 
+    pub(crate) fn refuse_challenge(&mut self) {
+        self.inbox.refuse_challenge();
+    }
+
     pub(crate) fn set_split(&mut self, split: bool) {
         self.split = split.then(std::process::id);
     }
@@ -324,6 +328,7 @@ impl<T, C> Receiver<T, C> {
                 self.fill(deadline)?;
                 check(self.inbox.arrived() < len, &mut patience)?;
             }
+            self.inbox.check_first(len)?;
         } else {
             self.inbox.spill(len);
             while self.inbox.filled < len {

@@ -1,0 +1,89 @@
+//! Listeners and clients: connections between processes that are not related, on one machine or several, in Rust or Python.
+//!
+//! ```
+//! use ipc_socket::{Client, Connection, Listener, Process};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // The server: sends numbers, receives texts.
+//! let listener: Listener<usize, String> = Listener::builder().authkey(b"secret").bind("unix:")?;
+//!
+//! // A client, which could as well be another program: all it needs is the address and the key.
+//! let client = Process::spawn(
+//!     |address: String| {
+//!         let mut conn: Connection<String, usize> = Client::builder().authkey(b"secret").connect(address).unwrap();
+//!         conn.send("how long is this?".to_string()).unwrap();
+//!         conn.recv().unwrap()
+//!     },
+//!     listener.address().to_string(),
+//! )?;
+//! let mut conn = listener.accept()?;
+//! let text = conn.recv()?;
+//! conn.send(text.len())?;
+//! assert_eq!(client.join()?, 17);
+//! # Ok(()) }
+//! ```
+//!
+//! A [`Listener`] is bound to an [`Address`] and accepts clients, a [`Client`] connects. Both give an [`ipc_core::Connection`], which is
+//! described there; over a local socket it carries [`Handle`]s and ends of other connections. [`Peer`] tells who is at the other end, [`Allow`] who
+//! may be, a key shows both ends that the other one has it.
+//!
+//! # When a process dies
+//!
+//! A connection ends as described at [`ipc_core::Connection`]. A server that is killed leaves the file of a `unix:` address, which the next one
+//! replaces (never that of a living one), and nothing else. A client that is killed, stopped or silent before it is in holds up nobody: the exchange of keys of
+//! all clients goes on at the same time, each has 10 s for it ([`ListenerBuilder::handshake_timeout`]). Another *machine* that is lost is found out
+//! after 10 s ([`ListenerBuilder::user_timeout`]), by keep-alive probes and `TCP_USER_TIMEOUT`. Everything that waits has a form with a time-out.
+//!
+//! # Keys
+//!
+//! With `authkey`, both ends show that they have the same key, as CPython's do; the key does not cross. It keeps out who has no key. It does *not*
+//! hide or protect what is sent afterwards, and somebody in between can pass everything on: over a network that is not trusted, use it inside a
+//! tunnel. Up to Python 3.11 only MD5 is spoken; [`ListenerBuilder::refuse_md5`] and [`ClientBuilder::refuse_md5`] refuse it.
+//!
+//! | | client without key | client with the same key | client with another key |
+//! |---|---|---|---|
+//! | **listener without key** | connected | [`Error::NoChallenge`] after the handshake's time-out | the same |
+//! | **listener with key** | its first receive: [`ConnectionError::KeyRequired`]; here a [`Refusal`] | connected | [`Error::KeyRefused`]; here a [`Refusal`] |
+//!
+//! An empty key is [`Error::BadKey`] on either side.
+//!
+//! # From Python
+//!
+//! | `multiprocessing.connection` | here |
+//! |---|---|
+//! | `Listener(address, authkey=k)` | [`Listener::builder`]`().authkey(k).bind(address)` |
+//! | `Listener('/tmp/s')`, `('\0name')`, `(('localhost', 5000))` | `unix:/tmp/s`, `unix-abstract:name`, `tcp:localhost:5000` |
+//! | `listener.accept()` | [`Listener::accept`], which a bad client does not end; also with a time-out |
+//! | `listener.address`, `listener.last_accepted` | [`Listener::address`], [`Peer::of`] the connection |
+//! | `Client(address, authkey=k)` | [`Client::builder`]`().authkey(k).connect(address)` |
+//! | `conn.send_bytes(b)`, `conn.recv_bytes()` | the same, between Rust and every CPython from 3.6 on |
+//!
+//! # Limits
+//!
+//! A path or abstract name has at most 107 bytes. Connections over TCP carry no handles. No TLS yet.
+#![forbid(unsafe_code)]
+
+mod address;
+mod arrivals;
+mod client;
+mod digest;
+mod error;
+mod handshake;
+mod listener;
+mod local;
+mod peer;
+mod tcp;
+
+pub use ipc_core::Connection;
+pub use ipc_core::{
+    Builder, Bytes, Decode, Encode, Error as ConnectionError, Handle, JoinError, Plain, Postcard, Process, Receiver,
+    Sender, wait,
+};
+
+pub use crate::{
+    address::Address,
+    client::{Client, ClientBuilder},
+    error::{Error, Result},
+    listener::{Incoming, Listener, ListenerBuilder, Refusal},
+    peer::{Allow, Peer},
+};
