@@ -162,6 +162,8 @@ mod active {
         "handshake.done",
         "connect.connected",
         // Those who sleep, and who wakes them.
+        "manager.asked",
+        "manager.granted",
         "word.waiting",
         "word.cleared",
     ];

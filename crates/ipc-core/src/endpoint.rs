@@ -127,8 +127,8 @@ impl Endpoint {
             Kind::Local | Kind::Network => retry(|| sys::recv_with_descriptors(self.fd(), buf, !may_wait)),
         };
         match result {
-            // The peer closed its end while data of ours lay unread in it. For us it is the end of the stream all the same.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok((0, None)),
+            // For us it is the end of the stream all the same.
+            Err(error) if is_gone(&error) => Ok((0, None)),
             other => other,
         }
     }
@@ -148,6 +148,14 @@ impl Endpoint {
     pub(crate) fn into_fd(self) -> Result<OwnedFd> {
         self.handle.into_fd().map_err(Error::io("duplicate the descriptor"))
     }
+}
+
+/// Whether an error of a socket says that nobody is at the other end any more: it was closed while data of ours lay unread in it, or its
+/// machine does not answer (tcp(7)).
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    let lost = [libc::ETIMEDOUT, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::EHOSTDOWN, libc::ENETDOWN];
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+        || error.raw_os_error().is_some_and(|errno| lost.contains(&errno))
 }
 
 fn socket_kind(fd: BorrowedFd<'_>) -> Result<Kind> {

@@ -547,7 +547,7 @@ impl ForkMark {
 /// The pid of this process, without a system call, also after a fork.
 #[inline]
 pub fn process_id() -> u32 {
-    match WIPED_BY_FORK.get() {
+    match wiped_by_fork().ok() {
         Some(words) => match words.pid.load(Ordering::Relaxed) {
             0 => {
                 let pid = std::process::id();

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::frame::{self, HANDLES_HEADER};
 use crate::handle::{self, Handle, Outgoing};
 use crate::sys::MAX_DESCRIPTORS;
-use crate::{Deadline, MAX_MESSAGE, complaint, crash_point};
+use crate::{Deadline, MAX_MESSAGE, complaint, crash_point, endpoint};
 
 /// Messages are gathered up to this size before they are written, and larger ones are not copied.
 const BATCH: usize = 64 * 1024;
@@ -437,13 +437,13 @@ fn announce(kind: Kind, bytes: &mut Vec<u8>, start: usize, handles: &[Handle]) -
 }
 
 /// Writes some of `parts` as soon as that is possible.
-fn write(endpoint: &Endpoint, parts: &[IoSlice<'_>], handles: &[Handle], deadline: Deadline) -> Result<usize> {
+fn write(end: &Endpoint, parts: &[IoSlice<'_>], handles: &[Handle], deadline: Deadline) -> Result<usize> {
     let may_wait = deadline == Deadline::NEVER;
     loop {
-        match endpoint.write(parts, handles, may_wait) {
+        match end.write(parts, handles, may_wait) {
             Ok(n) => return Ok(n),
             Err(error) => match error.kind() {
-                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => return Err(Error::Disconnected),
+                _ if endpoint::is_gone(&error) => return Err(Error::Disconnected),
                 io::ErrorKind::WouldBlock => {}
                 // Too many descriptors of this user are under way; there is no event for when some have arrived.
                 _ if error.raw_os_error() == Some(libc::ETOOMANYREFS) && !deadline.has_passed() => {
@@ -456,7 +456,7 @@ fn write(endpoint: &Endpoint, parts: &[IoSlice<'_>], handles: &[Handle], deadlin
         if deadline.is_now() {
             return Err(Error::WouldBlock);
         }
-        if !endpoint.poll(PollFlags::POLLOUT, deadline).map_err(Error::io("wait for the connection"))? {
+        if !end.poll(PollFlags::POLLOUT, deadline).map_err(Error::io("wait for the connection"))? {
             return Err(Error::Timeout);
         }
     }

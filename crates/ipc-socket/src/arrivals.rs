@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipc_core::{Deadline, crash_point, wait};
@@ -27,7 +27,6 @@ const AT_ONCE: usize = 64;
 const LISTENER: u64 = u64::MAX;
 const READY: u64 = u64::MAX - 1;
 
-#[derive(Debug)]
 pub(crate) struct Arrivals {
     bound: Bound,
     epoll: Epoll,
@@ -37,7 +36,11 @@ pub(crate) struct Arrivals {
     terms: Option<Terms>,
     allow: Allow,
     patience: Duration,
+    on_refused: OnRefused,
 }
+
+/// Is told who was not let in, when nothing is locked.
+pub(crate) type OnRefused = Arc<dyn Fn(&Refusal) + Send + Sync>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -60,18 +63,24 @@ struct Pending {
 }
 
 impl Arrivals {
-    pub(crate) fn new(bound: Bound, terms: Option<Terms>, allow: Allow, patience: Duration) -> Result<Arrivals> {
+    pub(crate) fn new(
+        bound: Bound,
+        terms: Option<Terms>,
+        allow: Allow,
+        patience: Duration,
+        on_refused: OnRefused,
+    ) -> Result<Arrivals> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(Error::io("make an epoll descriptor"))?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let ready = EventFd::from_flags(flags).map_err(Error::io("make an eventfd"))?;
         let watch = |fd: BorrowedFd<'_>, name| epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, name));
         watch(bound.fd(), LISTENER).map_err(Error::io("watch the listening socket"))?;
         watch(ready.as_fd(), READY).map_err(Error::io("watch an eventfd"))?;
-        Ok(Arrivals { bound, epoll, ready, state: Mutex::default(), terms, allow, patience })
+        Ok(Arrivals { bound, epoll, ready, state: Mutex::default(), terms, allow, patience, on_refused })
     }
 
-    /// The next client that may come in. What was refused meanwhile is told to `on_refused`, when nothing is locked.
-    pub(crate) fn accept(&self, deadline: Deadline, on_refused: &dyn Fn(Refusal)) -> Result<OwnedFd> {
+    /// The next client that may come in.
+    pub(crate) fn accept(&self, deadline: Deadline) -> Result<OwnedFd> {
         loop {
             let mut state = self.lock();
             let turn = if state.ready.is_empty() { self.turn(&mut state) } else { Ok(()) };
@@ -79,7 +88,7 @@ impl Arrivals {
             self.announce(&mut state);
             let (refusals, first) = (std::mem::take(&mut state.refusals), state.first_end());
             drop(state);
-            refusals.into_iter().for_each(on_refused);
+            refusals.iter().for_each(|refusal| (self.on_refused)(refusal));
             match next {
                 Some(socket) => return Ok(socket),
                 None => turn?,
@@ -102,7 +111,10 @@ impl Arrivals {
         // An error is for the one who accepts.
         let failed = state.ready.is_empty() && self.turn(&mut state).is_err();
         self.announce(&mut state);
-        failed || !state.ready.is_empty()
+        let (refusals, any) = (std::mem::take(&mut state.refusals), !state.ready.is_empty());
+        drop(state);
+        refusals.iter().for_each(|refusal| (self.on_refused)(refusal));
+        failed || any
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -279,8 +291,7 @@ pub(crate) fn write(socket: &OwnedFd, bytes: &[u8]) -> Result<()> {
             Ok(n) if n == bytes.len() => Ok(()),
             Ok(_) | Err(Errno::EAGAIN) => Err(Error::Protocol("it does not read what it is sent")),
             Err(Errno::EINTR) => continue,
-            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(Error::Disconnected),
-            Err(errno) => Err(Error::io("write to the other end")(errno)),
+            Err(errno) => Err(failed("write to the other end", errno)),
         };
     }
 }
@@ -291,11 +302,22 @@ pub(crate) fn read(socket: &OwnedFd, handshake: &mut Handshake) -> Result<Option
     let room = handshake.wants().min(buffer.len());
     loop {
         return match recv(socket.as_raw_fd(), &mut buffer[..room], MsgFlags::MSG_DONTWAIT) {
-            Ok(0) | Err(Errno::ECONNRESET | Errno::ETIMEDOUT) => Err(Error::Disconnected),
+            Ok(0) => Err(Error::Disconnected),
             Ok(n) => Ok(Some(handshake.receive(&buffer[..n]))),
             Err(Errno::EAGAIN) => Ok(None),
             Err(Errno::EINTR) => continue,
-            Err(errno) => Err(Error::io("read from the other end")(errno)),
+            Err(errno) => Err(failed("read from the other end", errno)),
         };
+    }
+}
+
+fn failed(doing: &'static str, errno: Errno) -> Error {
+    match errno {
+        Errno::EPIPE | Errno::ECONNRESET => Error::Disconnected,
+        // Another machine that does not answer.
+        Errno::ETIMEDOUT | Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EHOSTDOWN | Errno::ENETDOWN => {
+            Error::Disconnected
+        }
+        errno => Error::io(doing)(errno),
     }
 }

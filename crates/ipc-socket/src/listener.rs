@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipc_core::{Connection, Deadline, MAX_MESSAGE, Postcard, Waitable};
 
-use crate::arrivals::Arrivals;
+use crate::arrivals::{Arrivals, OnRefused};
 use crate::digest::Key;
 use crate::error::{Error, Result};
 use crate::handshake::Terms;
@@ -52,7 +52,6 @@ pub struct Listener<Tx, Rx, C = Postcard> {
     address: Address,
     keyless: bool,
     max_message: u64,
-    on_refused: Arc<dyn Fn(&Refusal) + Send + Sync>,
     types: PhantomData<fn(Tx, C) -> Rx>,
 }
 
@@ -76,7 +75,7 @@ pub struct ListenerBuilder {
     mode: u32,
     allow: Allow,
     max_message: u64,
-    on_refused: Arc<dyn Fn(&Refusal) + Send + Sync>,
+    on_refused: OnRefused,
 }
 
 /// The socket that listens.
@@ -175,7 +174,7 @@ impl<Tx, Rx, C> Listener<Tx, Rx, C> {
     }
 
     fn accept_by(&self, deadline: Deadline) -> Result<Connection<Tx, Rx, C>> {
-        let socket = self.arrivals.accept(deadline, &|refusal| (self.on_refused)(&refusal))?;
+        let socket = self.arrivals.accept(deadline)?;
         connection(socket, self.keyless, self.max_message)
     }
 }
@@ -301,9 +300,8 @@ impl ListenerBuilder {
             }
         };
         let keyless = terms.is_none();
-        let arrivals = Arrivals::new(bound, terms, self.allow, self.handshake_timeout)?;
-        let (max_message, on_refused) = (self.max_message, self.on_refused);
-        Ok(Listener { arrivals, address, keyless, max_message, on_refused, types: PhantomData })
+        let arrivals = Arrivals::new(bound, terms, self.allow, self.handshake_timeout, self.on_refused)?;
+        Ok(Listener { arrivals, address, keyless, max_message: self.max_message, types: PhantomData })
     }
 }
 

@@ -53,7 +53,10 @@ impl Local {
                 if alone.is_none() || !is_left(path).map_err(Error::io("look at what is at the address"))? {
                     return Err(Error::InUse { address: Address::unix(path).to_string() });
                 }
-                fs::remove_file(path).map_err(Error::io("remove the socket that a dead process has left"))?;
+                match fs::remove_file(path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {} // somebody else was faster
+                    removed => removed.map_err(Error::io("remove the socket that a dead process has left"))?,
+                }
                 crash_point!("bind.replacing");
                 listen(name(), Some(mode))
             }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getpeername, getsockopt, sockopt};
 
 use crate::error::{Error, Result};
@@ -43,13 +44,15 @@ impl Peer {
     /// Who is at the other end of this [`Connection`](crate::Connection), or of any connected socket.
     ///
     /// # Errors
-    /// [`Error::Io`]: it is no connected socket, or a TCP connection that is gone.
+    /// [`Error::Disconnected`]: it is not connected, or not any more (TCP). [`Error::Io`], [`Error::Protocol`]: it is no such socket.
     ///
     /// # References
     /// `SO_PEERCRED` in unix(7), getpeername(2).
     pub fn of(socket: &impl AsFd) -> Result<Peer> {
-        let name: SockaddrStorage =
-            getpeername(socket.as_fd().as_raw_fd()).map_err(Error::io("ask who is at the other end"))?;
+        let name = getpeername::<SockaddrStorage>(socket.as_fd().as_raw_fd()).map_err(|errno| match errno {
+            Errno::ENOTCONN => Error::Disconnected,
+            errno => Error::io("ask who is at the other end")(errno),
+        })?;
         let network = name.as_sockaddr_in().map(|v4| SocketAddr::from(*v4));
         let network = network.or_else(|| name.as_sockaddr_in6().map(|v6| SocketAddr::from(*v6)));
         match network {

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use ipc_core::Deadline;
+use nix::errno::Errno;
 use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 
 use crate::Address;
@@ -46,7 +47,10 @@ pub(crate) fn dial(host: &str, port: u16, deadline: Deadline) -> Result<OwnedFd>
     }
     Err(match last {
         Some(error) if error.kind() == io::ErrorKind::TimedOut && deadline.has_passed() => Error::Timeout,
-        Some(error) if error.kind() != io::ErrorKind::ConnectionRefused => Error::io("connect to the address")(error),
+        // A listener that is closed at this moment resets those that it has not accepted.
+        Some(error) if !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset) => {
+            Error::io("connect to the address")(error)
+        }
         _ => Error::NotListening { address: Address::tcp(host, port).to_string() },
     })
 }
@@ -79,5 +83,8 @@ pub(crate) fn prepare(socket: &impl AsFd, limit: Duration) -> Result<()> {
         setsockopt(socket, sockopt::TcpKeepInterval, &(seconds / 4).max(1))?;
         setsockopt(socket, sockopt::TcpUserTimeout, &millis)
     };
-    set().map_err(Error::io("set the options of the connection"))
+    set().map_err(|errno| match errno {
+        Errno::ENOTCONN | Errno::EINVAL | Errno::ECONNRESET => Error::Disconnected, // reset in the meantime
+        errno => Error::io("set the options of the connection")(errno),
+    })
 }

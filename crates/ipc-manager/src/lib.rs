@@ -1,0 +1,94 @@
+//! Objects that many processes share, in a server process: lists, dicts, namespaces, queues, locks, on one machine or several.
+//!
+//! ```
+//! use ipc_manager::{Dict, List, Manager, Process};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let manager = Manager::start()?; // a process of its own
+//! let (dict, list) = (manager.dict::<String, u32>()?, manager.list_of(0..10)?);
+//! let child = Process::spawn(
+//!     |(dict, list): (Dict<String, u32>, List<u32>)| {
+//!         dict.insert(&"one".to_string(), &1).unwrap();
+//!         list.reverse().unwrap();
+//!     },
+//!     (dict.clone(), list.clone()),
+//! )?;
+//! child.join()?;
+//! assert_eq!(dict.get(&"one".to_string())?, Some(1));
+//! assert_eq!(list.get(0)?, Some(9));
+//! # Ok(()) }
+//! ```
+//!
+//! A [`Manager`] makes objects, of any serde types; what it returns are proxies, which can be cloned, sent to any process, and stored in other objects:
+//! [`List`], [`Array`], [`Dict`], [`Set`], [`Namespace`], [`Value`], [`Queue`], [`JoinableQueue`], [`Lock`], [`RLock`], [`Semaphore`], [`Condition`],
+//! [`Event`], [`Barrier`]. Each operation is a request to the server, which does one after the other, so each is atomic; [`Batch`] sends many at once.
+//!
+//! The most flexible way to share, and not the fastest: a request takes some microseconds, a sleeping server some 50. On one machine, memory (`ipc-shm`),
+//! locks (`ipc-sync`) and queues (`ipc-queue`) that are shared directly are up to a thousand times as fast.
+//!
+//! # When a process dies
+//!
+//! - **A client** that is killed or cut off gives back, at once, its locks (who takes one next gets [`Error::OwnerDied`]), its permits, and the tasks it had not
+//!   done; a barrier breaks; what it held goes, if nobody else holds it. A change that was acknowledged is there, one that was not may be there or not, whole or not at all.
+//! - **The server**: every call gets [`Error::Disconnected`], also those that wait. The objects are gone.
+//! - **A stopped server**: a call fails with [`Error::Timeout`] after 30 s ([`Manager::set_call_timeout`]), one with a time-out of its own after that.
+//! - **The process that has started the server**: the server ends with it, unless it was told to [stay](ManagerBuilder::stay).
+//!
+//! A client that waits holds no thread of the server.
+//!
+//! # Near and far
+//!
+//! A server can listen at any [`Address`]: [`Manager::serve`] or [`ManagerBuilder::start`] with `tcp:…`, and [`Manager::connect`] on the other machine with
+//! the same key. The key keeps others out, but nothing is encrypted; see `ipc-socket`. A proxy that is sent to another process contains address *and key*.
+//!
+//! # From Python
+//!
+//! | `multiprocessing` | here |
+//! |---|---|
+//! | `Manager()` | [`Manager::start`] |
+//! | `BaseManager(address, authkey).start()`, `.connect()`, `.get_server().serve_forever()` | [`ManagerBuilder::start`], [`Manager::connect`], [`Manager::serve`] and [`Server::join`] |
+//! | `manager.list([1, 2])`, `.dict()`, `.Namespace()`, `.Value('i', 0)`, `.Array('i', [0])` | [`Manager::list_of`], [`Manager::dict`], [`Manager::namespace`], [`Manager::value`], [`Manager::array`] |
+//! | `manager.Queue(5)`, `.JoinableQueue()`, `.Lock()`, `.RLock()`, `.Semaphore(2)`, `.Condition()`, `.Event()`, `.Barrier(3)` | [`Manager::bounded_queue`], [`Manager::joinable_queue`], [`Manager::lock`], … |
+//! | `manager.register('get_x', …)`, `manager.get_x()` | [`Manager::publish`], [`Manager::open`] |
+//! | `d['n'] += 1`, which loses changes | [`Dict::update`], which does not |
+//! | `manager.shutdown()` | dropping it, or [`Manager::shutdown`] |
+//!
+//! # Limits
+//!
+//! Values are copied. Keys are compared as they are encoded. A server holds everything in memory, and serves by one thread. Objects that contain each other in a circle
+//! live as long as it. Python's managers are another protocol.
+#![forbid(unsafe_code)]
+
+mod batch;
+mod dict;
+mod error;
+mod list;
+mod lock;
+mod manager;
+mod protocol;
+mod proxy;
+mod queue;
+mod server;
+mod session;
+mod snapshot;
+mod stats;
+mod sync;
+mod value;
+
+pub use ipc_core::{JoinError, Process};
+pub use ipc_socket::{Address, Allow};
+
+pub use crate::{
+    batch::{Batch, Command, Pending, Results},
+    dict::{Dict, DictLater, Namespace, Set, SetLater},
+    error::{Error, Result},
+    list::{Array, ArrayLater, List, ListLater, Value, ValueLater},
+    lock::{Condition, ConditionGuard, Guard, Lock, RLock},
+    manager::{Manager, ManagerBuilder, Server},
+    protocol::Kind,
+    proxy::Object,
+    queue::{JoinableQueue, Queue},
+    snapshot::{Entries, Keys, Snapshot},
+    stats::{LockOwner, ObjectStats, Stats},
+    sync::{Barrier, BoundedSemaphore, Event, Permit, Semaphore},
+};

@@ -1,0 +1,585 @@
+//! Managers: servers, and getting at them.
+
+use std::fmt;
+use std::hash::Hash;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipc_core::{Builder, Connection, JoinError, Process};
+use ipc_socket::{Address, Allow, Listener};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::protocol::{Answer, Call, Init};
+use crate::proxy::{Object, Proxy, open_session};
+use crate::server::Running;
+use crate::session::{CALL_TIMEOUT, Session, done, unexpected};
+use crate::value::Encoded;
+use crate::{
+    Array, Barrier, Condition, Dict, Event, JoinableQueue, Kind, List, Lock, Namespace, Queue, RLock, Semaphore, Set,
+    Stats, Value,
+};
+
+/// The longest request or answer, in bytes, unless another limit is set.
+const MAX_MESSAGE: u64 = 256 << 20;
+/// How long the server may take to start.
+const START: Duration = Duration::from_secs(20);
+/// How long the server may take to end by itself, and then when it is asked to by a signal.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+
+/// Access to a server with shared objects: one that this process has [started](Manager::start), or [connected](Manager::connect) to.
+///
+/// Its methods make objects, which are held by the proxies that are returned, and copies of these, in any process; see [`Object`]. A manager can be cloned, and
+/// shared by threads. When the one that has started the server, and its clones, are dropped, the server is shut down: asked to end, and after a second made to.
+///
+/// ```
+/// use ipc_manager::Manager;
+///
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = Manager::start()?;
+/// let dict = manager.dict::<String, Vec<u32>>()?;
+/// manager.publish("results", &dict)?;
+///
+/// // Anywhere else, with the address and the key:
+/// let other = Manager::connect(manager.address(), manager.authkey())?;
+/// let results = other.open::<ipc_manager::Dict<String, Vec<u32>>>("results")?;
+/// results.insert(&"primes".to_string(), &vec![2, 3, 5])?;
+/// assert_eq!(dict.get(&"primes".to_string())?, Some(vec![2, 3, 5]));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Manager {
+    // Before the server, so that it has one client less when it is told to end.
+    session: Arc<Session>,
+    #[expect(dead_code, reason = "ends the server when the last of them is dropped")]
+    started: Option<Arc<Started>>,
+}
+
+/// A server in a process of its own, until this is dropped.
+struct Started {
+    process: Option<Process<()>>,
+    session: Arc<Session>,
+    pid: u32,
+}
+
+/// A server in this process, until it is dropped or ended by a client; see [`Manager::serve`].
+#[derive(Debug)]
+pub struct Server {
+    running: Running,
+    address: Address,
+    key: Vec<u8>,
+}
+
+/// How to start, serve or connect; see [`Manager::builder`].
+#[derive(Clone)]
+#[must_use = "nothing happens until it is used"]
+pub struct ManagerBuilder {
+    key: Option<Vec<u8>>,
+    max_message: u64,
+    stays: bool,
+    timeout: Duration,
+    allow: Allow,
+    handshake_timeout: Duration,
+}
+
+/// What the server's process is given.
+#[derive(Serialize, Deserialize)]
+struct Setup {
+    address: Address,
+    key: Vec<u8>,
+    max_message: u64,
+    line: Connection<std::result::Result<Address, String>, ()>,
+}
+
+impl Manager {
+    /// Starts a server in a process of its own, with a key that nobody else has, at an address on this machine that nothing is left of. It ends with this
+    /// process, however that ends.
+    ///
+    /// # Errors
+    /// [`Error::Start`], [`Error::Listen`], [`Error::Connect`].
+    ///
+    /// # References
+    /// CPython `multiprocessing.Manager`.
+    pub fn start() -> Result<Manager> {
+        Manager::builder().start("unix-abstract:")
+    }
+
+    /// Serves in this process, by two threads, until the [`Server`] is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Listen`]: the address or the key cannot be used, or the address is in use.
+    ///
+    /// # References
+    /// CPython `BaseManager.get_server().serve_forever()`.
+    pub fn serve<A: TryInto<Address>>(address: A, key: impl Into<Vec<u8>>) -> Result<Server>
+    where
+        ipc_socket::Error: From<A::Error>,
+    {
+        Manager::builder().authkey(key).serve(address)
+    }
+
+    /// Connects to a server, on this machine or another.
+    ///
+    /// # Errors
+    /// [`Error::Connect`]: nobody listens there, or the key is another one. [`Error::Timeout`], [`Error::Version`].
+    ///
+    /// # References
+    /// CPython `BaseManager.connect`.
+    pub fn connect<A: TryInto<Address>>(address: A, key: impl Into<Vec<u8>>) -> Result<Manager>
+    where
+        ipc_socket::Error: From<A::Error>,
+    {
+        Manager::builder().authkey(key).connect(address)
+    }
+
+    /// Says how to start, serve or connect.
+    pub fn builder() -> ManagerBuilder {
+        ManagerBuilder {
+            key: None,
+            max_message: MAX_MESSAGE,
+            stays: false,
+            timeout: CALL_TIMEOUT,
+            allow: Allow::default(),
+            handshake_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> &Address {
+        self.session.address()
+    }
+
+    /// The key: who has it can do everything with all objects.
+    pub fn authkey(&self) -> &[u8] {
+        self.session.key()
+    }
+
+    /// How long an answer may take that depends on nobody but the server, 30 s unless set: after that a call fails with [`Error::Timeout`], as when the
+    /// server is stopped. For all proxies of this manager.
+    pub fn set_call_timeout(&self, timeout: Duration) {
+        self.session.set_timeout(timeout);
+    }
+
+    /// What the server knows of itself.
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`], [`Error::Timeout`].
+    pub fn stats(&self) -> Result<Stats> {
+        self.session.call(Call::Stats, |answer| match answer {
+            Answer::Stats(bytes) => postcard::from_bytes(bytes.0).map_err(|_| Error::Protocol),
+            other => Err(unexpected(other)),
+        })
+    }
+
+    /// Collects operations to be sent together.
+    pub fn batch(&self) -> Batch {
+        Batch::new(&self.session)
+    }
+
+    /// Ends the server, for everybody.
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`], [`Error::Timeout`].
+    pub fn shutdown(&self) -> Result<()> {
+        self.session.call(Call::Shutdown, done)
+    }
+
+    /// Gives an object a name, by which others can [open](Manager::open) it. It holds the object until it is [removed](Manager::unlink).
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], [`Error::HasName`].
+    pub fn publish<O: Object>(&self, name: &str, object: &O) -> Result<()> {
+        self.check(object.proxy())?;
+        self.session.call(Call::Publish { object: object.proxy().object(), name }, |answer| named(name, answer, done))
+    }
+
+    /// The object of this name.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchName`]; [`Error::WrongType`]: it is something else, as a `Dict` with other types.
+    pub fn open<O: Object>(&self, name: &str) -> Result<O> {
+        let call = Call::Find { name, kind: O::KIND, types: &O::types() };
+        self.session.call(call, |answer| named(name, answer, |answer| object(&self.session, answer)))
+    }
+
+    /// The object of this name, or one that is made for it.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// # let manager = ipc_manager::Manager::start()?;
+    /// let hits = manager.open_or_create("hits", |manager| manager.value(0u64))?;
+    /// hits.update(|n| n + 1)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `make`; [`Error::WrongType`].
+    pub fn open_or_create<O: Object>(&self, name: &str, make: impl Fn(&Manager) -> Result<O>) -> Result<O> {
+        loop {
+            match self.open(name) {
+                Err(Error::NoSuchName { .. }) => {}
+                other => return other,
+            }
+            let made = make(self)?;
+            match self.publish(name, &made) {
+                Err(Error::NameTaken { .. }) => {} // somebody else was faster
+                other => return other.map(|()| made),
+            }
+        }
+    }
+
+    /// Makes a name free again. The object lives as long as it is held.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchName`].
+    pub fn unlink(&self, name: &str) -> Result<()> {
+        self.session.call(Call::Unlink { name }, |answer| named(name, answer, done))
+    }
+
+    fn check(&self, proxy: &Proxy) -> Result<()> {
+        if Arc::ptr_eq(&self.session, proxy.session()) { Ok(()) } else { Err(Error::NoSuchObject) }
+    }
+
+    fn make<O: Object>(&self, init: Init<'_>) -> Result<O> {
+        let call = Call::Make { kind: O::KIND, types: &O::types(), init };
+        self.session.call(call, |answer| object(&self.session, answer))
+    }
+
+    fn make_of<'a, O: Object, T: Serialize + 'a>(&self, elements: impl IntoIterator<Item = &'a T>) -> Result<O> {
+        let encoded = elements.into_iter().map(|e| Encoded::of(&self.session, e)).collect::<Result<Vec<_>>>()?;
+        self.make(Init::Items(encoded.iter().map(Encoded::item).collect()))
+    }
+
+    /// An empty [`List`].
+    pub fn list<T: Serialize + DeserializeOwned>(&self) -> Result<List<T>> {
+        self.make(Init::Nothing)
+    }
+
+    /// A [`List`] of these elements.
+    pub fn list_of<T: Serialize + DeserializeOwned>(&self, elements: impl IntoIterator<Item = T>) -> Result<List<T>> {
+        self.make_of(&elements.into_iter().collect::<Vec<_>>())
+    }
+
+    /// An [`Array`] of these elements.
+    pub fn array<T: Serialize + DeserializeOwned>(&self, elements: impl IntoIterator<Item = T>) -> Result<Array<T>> {
+        self.make_of(&elements.into_iter().collect::<Vec<_>>())
+    }
+
+    /// A [`Value`].
+    pub fn value<T: Serialize + DeserializeOwned>(&self, value: T) -> Result<Value<T>> {
+        self.make_of([&value])
+    }
+
+    /// An empty [`Dict`].
+    pub fn dict<K, V>(&self) -> Result<Dict<K, V>>
+    where
+        K: Serialize + DeserializeOwned + Eq + Hash,
+        V: Serialize + DeserializeOwned,
+    {
+        self.make(Init::Nothing)
+    }
+
+    /// A [`Dict`] of these entries.
+    pub fn dict_of<K, V>(&self, entries: impl IntoIterator<Item = (K, V)>) -> Result<Dict<K, V>>
+    where
+        K: Serialize + DeserializeOwned + Eq + Hash,
+        V: Serialize + DeserializeOwned,
+    {
+        let encode = |(key, value)| Ok((Encoded::of(&self.session, &key)?, Encoded::of(&self.session, &value)?));
+        let encoded = entries.into_iter().map(encode).collect::<Result<Vec<_>>>()?;
+        self.make(Init::Pairs(crate::dict::pairs(&encoded)?))
+    }
+
+    /// An empty [`Set`].
+    pub fn set<T: Serialize + DeserializeOwned + Eq + Hash>(&self) -> Result<Set<T>> {
+        self.make(Init::Nothing)
+    }
+
+    /// A [`Set`] of these elements.
+    pub fn set_of<T>(&self, elements: impl IntoIterator<Item = T>) -> Result<Set<T>>
+    where
+        T: Serialize + DeserializeOwned + Eq + Hash,
+    {
+        let set = self.set()?;
+        set.extend(&elements.into_iter().collect::<Vec<_>>())?;
+        Ok(set)
+    }
+
+    /// A [`Namespace`] without attributes.
+    #[doc(alias = "Namespace")]
+    pub fn namespace(&self) -> Result<Namespace> {
+        self.make(Init::Nothing)
+    }
+
+    /// A [`Queue`] for any number of elements.
+    #[doc(alias = "Queue")]
+    pub fn queue<T: Serialize + DeserializeOwned>(&self) -> Result<Queue<T>> {
+        self.make(Init::Number(0))
+    }
+
+    /// A [`Queue`] with room for so many elements; 0 is without limit.
+    pub fn bounded_queue<T: Serialize + DeserializeOwned>(&self, elements: usize) -> Result<Queue<T>> {
+        self.make(Init::Number(elements as u64))
+    }
+
+    /// A [`JoinableQueue`] for any number of tasks.
+    #[doc(alias = "JoinableQueue")]
+    pub fn joinable_queue<T: Serialize + DeserializeOwned>(&self) -> Result<JoinableQueue<T>> {
+        self.make(Init::Number(0))
+    }
+
+    /// A [`JoinableQueue`] with room for so many tasks; 0 is without limit.
+    pub fn bounded_joinable_queue<T: Serialize + DeserializeOwned>(&self, tasks: usize) -> Result<JoinableQueue<T>> {
+        self.make(Init::Number(tasks as u64))
+    }
+
+    /// A [`Lock`].
+    #[doc(alias = "Lock")]
+    pub fn lock(&self) -> Result<Lock> {
+        self.make(Init::Nothing)
+    }
+
+    /// An [`RLock`].
+    #[doc(alias = "RLock")]
+    pub fn rlock(&self) -> Result<RLock> {
+        self.make(Init::Nothing)
+    }
+
+    /// A [`Semaphore`] with so many permits.
+    #[doc(alias = "Semaphore")]
+    #[doc(alias = "BoundedSemaphore")]
+    pub fn semaphore(&self, permits: u64) -> Result<Semaphore> {
+        self.make(Init::Number(permits))
+    }
+
+    /// A [`Condition`].
+    #[doc(alias = "Condition")]
+    pub fn condition(&self) -> Result<Condition> {
+        self.make(Init::Nothing)
+    }
+
+    /// An [`Event`] that has not happened.
+    #[doc(alias = "Event")]
+    pub fn event(&self) -> Result<Event> {
+        self.make(Init::Nothing)
+    }
+
+    /// A [`Barrier`] for so many.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] for 0.
+    #[doc(alias = "Barrier")]
+    pub fn barrier(&self, parties: usize) -> Result<Barrier> {
+        self.make(Init::Number(parties as u64))
+    }
+}
+
+fn named<R>(name: &str, answer: Answer<'_>, read: impl FnOnce(Answer<'_>) -> Result<R>) -> Result<R> {
+    match answer {
+        Answer::Fault(fault) => Err(Error::of(fault, name, 0)),
+        other => read(other),
+    }
+}
+
+fn object<O: Object>(session: &Arc<Session>, answer: Answer<'_>) -> Result<O> {
+    match answer {
+        Answer::Object(object) => Ok(O::of(Proxy::counted(session, object))),
+        other => Err(unexpected(other)),
+    }
+}
+
+impl ManagerBuilder {
+    /// The key that shows each end that the other one may do everything. A started server has one of its own unless this is set.
+    pub fn authkey(mut self, key: impl Into<Vec<u8>>) -> ManagerBuilder {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The longest request or answer that a server accepts or sends, in bytes; 256 MiB unless set.
+    pub fn max_message(mut self, bytes: u64) -> ManagerBuilder {
+        self.max_message = bytes;
+        self
+    }
+
+    /// Lets a started server live on when the manager is dropped or this process ends, until somebody [shuts it down](Manager::shutdown).
+    pub fn stay(mut self) -> ManagerBuilder {
+        self.stays = true;
+        self
+    }
+
+    /// See [`Manager::set_call_timeout`].
+    pub fn call_timeout(mut self, timeout: Duration) -> ManagerBuilder {
+        self.timeout = timeout;
+        self
+    }
+
+    /// For local addresses: which users a server lets in; the own one and root unless set. They need the key, too.
+    pub fn allow(mut self, users: Allow) -> ManagerBuilder {
+        self.allow = users;
+        self
+    }
+
+    /// How long a client may take to show that it has the key, 10 s unless set.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> ManagerBuilder {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// As [`Manager::start`], at an address of one's own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start<A: TryInto<Address>>(self, address: A) -> Result<Manager>
+    where
+        ipc_socket::Error: From<A::Error>,
+    {
+        let address = address.try_into().map_err(|error| Error::Listen(error.into()))?;
+        let key = match self.key {
+            Some(key) => key,
+            None => {
+                let mut key = vec![0; 32];
+                getrandom::fill(&mut key)
+                    .map_err(|error| Error::io("get random bytes")(std::io::Error::other(error)))?;
+                key
+            }
+        };
+        let (ours, theirs) = UnixStream::pair().map_err(Error::io("make a pair of sockets"))?;
+        let mut line: Connection<(), std::result::Result<Address, String>> =
+            Connection::try_from(OwnedFd::from(ours)).map_err(Error::Start)?;
+        let theirs = Connection::try_from(OwnedFd::from(theirs)).map_err(Error::Start)?;
+        let setup = Setup { address, key: key.clone(), max_message: self.max_message, line: theirs };
+        let builder = Builder::new().name("ipc-manager").daemon(!self.stays).core_dumps(false);
+        let process = builder.spawn(serve_until_told, setup).map_err(Error::Start)?;
+        let address = match line.recv_timeout(START).map_err(Error::Start)? {
+            Ok(address) => address,
+            Err(text) => {
+                let why = ipc_core::CodecError::new(text);
+                return Err(Error::Io { doing: "start the server", source: std::io::Error::other(why) });
+            }
+        };
+        let session = open_session(address, key, self.timeout)?;
+        let started = (!self.stays).then(|| {
+            Arc::new(Started { process: Some(process), session: Arc::clone(&session), pid: std::process::id() })
+        });
+        Ok(Manager { session, started })
+    }
+
+    /// As [`Manager::serve`].
+    ///
+    /// # Errors
+    /// As there; without a key [`Error::Listen`].
+    pub fn serve<A: TryInto<Address>>(self, address: A) -> Result<Server>
+    where
+        ipc_socket::Error: From<A::Error>,
+    {
+        let key = self.key.unwrap_or_default(); // an empty one is refused
+        let door = Listener::builder()
+            .authkey(key.clone())
+            .allow(self.allow)
+            .handshake_timeout(self.handshake_timeout)
+            .bind(address)
+            .map_err(Error::Listen)?;
+        let address = door.address().clone();
+        Ok(Server { running: Running::start(door, self.max_message)?, address, key })
+    }
+
+    /// As [`Manager::connect`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect<A: TryInto<Address>>(self, address: A) -> Result<Manager>
+    where
+        ipc_socket::Error: From<A::Error>,
+    {
+        let address = address.try_into().map_err(|error| Error::Connect(error.into()))?;
+        let session = open_session(address, self.key.unwrap_or_default(), self.timeout)?;
+        Ok(Manager { session, started: None })
+    }
+}
+
+/// The server's process.
+fn serve_until_told(setup: Setup) {
+    let _ = nix::unistd::setsid(); // Ctrl-C is for the program, which ends the server when it has tidied up
+    let Setup { address, key, max_message, mut line } = setup;
+    let server = Manager::builder().authkey(key).max_message(max_message).serve(address);
+    match server {
+        Ok(server) => {
+            let _ = line.send(Ok(server.address().clone()));
+            drop(line);
+            server.join();
+        }
+        Err(error) => drop(line.send(Err(ipc_core::explain(&error)))),
+    }
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// A manager of this server, in this process.
+    ///
+    /// # Errors
+    /// As [`Manager::connect`].
+    pub fn manager(&self) -> Result<Manager> {
+        Manager::connect(&self.address, self.key.clone())
+    }
+
+    /// What it knows of itself.
+    pub fn stats(&self) -> Stats {
+        self.running.stats()
+    }
+
+    /// Whether a client has ended it.
+    pub fn is_over(&self) -> bool {
+        self.running.is_over()
+    }
+
+    /// Serves until a client ends it by [`Manager::shutdown`].
+    pub fn join(self) {
+        self.running.join();
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        if self.pid != std::process::id() {
+            return; // a copy that came about by a fork: the server is the original's
+        }
+        self.session.set_timeout(SHUTDOWN);
+        let _ = self.session.call(Call::Shutdown, done);
+        let is_running = |result| matches!(result, Err(JoinError::Timeout));
+        if is_running(process.join_timeout(SHUTDOWN))
+            && process.terminate().is_ok()
+            && is_running(process.join_timeout(SHUTDOWN))
+        {
+            let _ = process.kill();
+            let _ = process.join();
+        }
+    }
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager").field("address", self.address()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagerBuilder").field("stays", &self.stays).finish_non_exhaustive()
+    }
+}
+
+/// For errors that name a kind.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}

@@ -1,0 +1,187 @@
+//! Queues.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Result;
+use crate::protocol::Op;
+use crate::proxy::{Proxy, proxy};
+use crate::session::{Waiting, done, number, some, thread};
+use crate::value::Encoded;
+
+proxy! {
+    /// A queue in the server: first in, first out. Made by [`Manager::queue`](crate::Manager::queue).
+    ///
+    /// What a process takes is taken when it has arrived: if it is killed, or cut off, before, the element is the first one again. Between processes of
+    /// one machine `ipc_queue::Queue` does the same, a hundred times as fast.
+    ///
+    /// ```
+    /// use ipc_manager::{Manager, Process, Queue};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = Manager::start()?;
+    /// let queue = manager.queue::<String>()?;
+    /// let child = Process::spawn(|q: Queue<String>| q.put(&"hello".to_string()).map_err(|e| e.to_string()), queue.clone())?;
+    /// assert_eq!(queue.get()?, "hello");
+    /// child.join()??;
+    /// assert!(queue.try_get().is_err_and(|e| e.is_would_block()));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # References
+    /// CPython `queue.Queue` in a manager.
+    Queue<T>
+}
+
+proxy! {
+    /// A queue whose tasks are done when that is said. Made by [`Manager::joinable_queue`](crate::Manager::joinable_queue).
+    ///
+    /// A task that was taken by a process that died before it said [`task_done`](JoinableQueue::task_done) is the first one again. So a task is done at
+    /// least once, and [`join`](JoinableQueue::join) returns when all are done.
+    ///
+    /// ```
+    /// use ipc_manager::{JoinableQueue, Manager, Process};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = Manager::start()?;
+    /// let tasks = manager.joinable_queue::<u32>()?;
+    /// tasks.put(&1)?;
+    /// let careless = Process::spawn(|tasks: JoinableQueue<u32>| drop(tasks.get().unwrap()), tasks.clone())?;
+    /// careless.join()?; // it has taken the task, and ended
+    /// assert_eq!(tasks.get()?, 1);
+    /// tasks.task_done()?;
+    /// tasks.join()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # References
+    /// CPython `queue.Queue` with `task_done` and `join`.
+    JoinableQueue<T>
+}
+
+fn put<T: Serialize>(proxy: &Proxy, element: &T, waiting: Waiting) -> Result<()> {
+    let encoded = Encoded::of(proxy.session(), element)?;
+    proxy.wait(Op::Enqueue { item: encoded.item(), wait: waiting.may_wait() }, waiting, done)
+}
+
+fn get<T: DeserializeOwned>(proxy: &Proxy, waiting: Waiting) -> Result<T> {
+    let op = Op::Dequeue { wait: waiting.may_wait(), thread: thread() };
+    proxy.wait(op, waiting, |answer| some(proxy.session(), answer))
+}
+
+macro_rules! queue {
+    ($name:ident) => {
+        impl<T: Serialize + DeserializeOwned> $name<T> {
+            /// Adds an element at the end; waits while the queue is full.
+            ///
+            /// # Errors
+            /// [`Error::Disconnected`](crate::Error::Disconnected): it may be in the queue or not.
+            pub fn put(&self, element: &T) -> Result<()> {
+                put(&self.proxy, element, Waiting::FOR_EVER)
+            }
+
+            /// As [`put`](Self::put), but does not wait.
+            ///
+            /// # Errors
+            /// [`Error::WouldBlock`](crate::Error::WouldBlock): the queue is full. Else as `put`.
+            #[doc(alias = "put_nowait")]
+            pub fn try_put(&self, element: &T) -> Result<()> {
+                put(&self.proxy, element, Waiting::No)
+            }
+
+            /// As [`put`](Self::put), but waits no longer than `timeout`.
+            ///
+            /// # Errors
+            /// [`Error::Timeout`](crate::Error::Timeout): it is not in the queue. Else as `put`.
+            pub fn put_timeout(&self, element: &T, timeout: Duration) -> Result<()> {
+                put(&self.proxy, element, Waiting::within(timeout))
+            }
+
+            /// Takes the first element; waits for one.
+            ///
+            /// # Errors
+            /// [`Error::Disconnected`](crate::Error::Disconnected), [`Error::Decode`](crate::Error::Decode).
+            pub fn get(&self) -> Result<T> {
+                get(&self.proxy, Waiting::FOR_EVER)
+            }
+
+            /// As [`get`](Self::get), but does not wait.
+            ///
+            /// # Errors
+            /// [`Error::WouldBlock`](crate::Error::WouldBlock): the queue is empty. Else as `get`.
+            #[doc(alias = "get_nowait")]
+            pub fn try_get(&self) -> Result<T> {
+                get(&self.proxy, Waiting::No)
+            }
+
+            /// As [`get`](Self::get), but waits no longer than `timeout`, also while the server is stopped.
+            ///
+            /// # Errors
+            /// [`Error::Timeout`](crate::Error::Timeout): nothing was taken. Else as `get`.
+            pub fn get_timeout(&self, timeout: Duration) -> Result<T> {
+                get(&self.proxy, Waiting::within(timeout))
+            }
+
+            /// How many elements are in it.
+            #[doc(alias = "qsize")]
+            pub fn len(&self) -> Result<usize> {
+                self.proxy.call(Op::Len, number).map(|n| n as usize)
+            }
+
+            /// Whether it is empty.
+            pub fn is_empty(&self) -> Result<bool> {
+                self.len().map(|len| len == 0)
+            }
+
+            /// For how many elements it has room, if that is limited.
+            #[doc(alias = "maxsize")]
+            pub fn capacity(&self) -> Result<Option<usize>> {
+                self.proxy.call(Op::Capacity, number).map(|n| usize::try_from(n).ok().filter(|n| *n > 0))
+            }
+
+            /// Whether it is full.
+            pub fn is_full(&self) -> Result<bool> {
+                Ok(self.capacity()?.is_some_and(|capacity| self.len().is_ok_and(|len| len >= capacity)))
+            }
+        }
+    };
+}
+
+queue!(Queue);
+queue!(JoinableQueue);
+
+impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
+    /// Says that the task which this thread has taken longest ago is done.
+    ///
+    /// # Errors
+    /// [`Error::NoTask`](crate::Error::NoTask).
+    pub fn task_done(&self) -> Result<()> {
+        self.proxy.call(Op::TaskDone { thread: thread() }, done)
+    }
+
+    /// Waits until all tasks that were put are done.
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`](crate::Error::Disconnected).
+    pub fn join(&self) -> Result<()> {
+        self.proxy.wait(Op::Join { wait: true }, Waiting::FOR_EVER, done)
+    }
+
+    /// As [`join`](JoinableQueue::join), but does not wait.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`](crate::Error::WouldBlock): some are not done. Else as `join`.
+    pub fn try_join(&self) -> Result<()> {
+        self.proxy.wait(Op::Join { wait: false }, Waiting::No, done)
+    }
+
+    /// As [`join`](JoinableQueue::join), but waits no longer than `timeout`.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`](crate::Error::Timeout): some are not done. Else as `join`.
+    pub fn join_timeout(&self, timeout: Duration) -> Result<()> {
+        self.proxy.wait(Op::Join { wait: true }, Waiting::within(timeout), done)
+    }
+}
