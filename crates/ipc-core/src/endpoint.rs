@@ -124,7 +124,11 @@ impl Endpoint {
                 }
                 retry(|| Ok((nix::unistd::read(self.fd(), buf)?, None)))
             }
-            Kind::Local | Kind::Network => retry(|| sys::recv_with_descriptors(self.fd(), buf, !may_wait)),
+            Kind::Local => retry(|| sys::recv_with_descriptors(self.fd(), buf, !may_wait)),
+            Kind::Network => {
+                let flags = if may_wait { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+                retry(|| Ok((nix::sys::socket::recv(self.fd().as_raw_fd(), buf, flags)?, None)))
+            }
         };
         match result {
             // For us it is the end of the stream all the same.

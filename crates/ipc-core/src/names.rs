@@ -32,17 +32,17 @@ enum Entry {
 }
 
 impl Entry {
-    /// Removes the name. Until `deadline` it waits for a folder that somebody has locked, and, if it is to `insist`, for a FIFO that
-    /// somebody owns.
-    fn remove(&self, deadline: Deadline, insist: bool) {
+    /// Removes the name. Until `deadline` it waits for a folder that somebody has locked. Returns whether it may be worth while to try again:
+    /// somebody owns the FIFO, or the folder is still locked.
+    fn remove(&self, deadline: Deadline) -> bool {
         match self {
-            Entry::File(mark) => mark.remove(),
+            Entry::File(mark) => {
+                mark.remove();
+                false
+            }
             Entry::Fifo(path) => {
                 let path = Path::new(path);
-                let Ok(folder) = Folder::of(path) else { return };
-                while folder.remove_if_left(path, deadline) && insist && !deadline.has_passed() {
-                    std::thread::sleep(AGAIN);
-                }
+                Folder::of(path).is_ok_and(|folder| folder.remove_if_left(path, deadline))
             }
         }
     }
@@ -154,7 +154,9 @@ impl Drop for NameScope {
         }
         // What somebody owns has its owner to remove it, so that is not waited for.
         let deadline = Deadline::after(PATIENCE);
-        self.entries.iter().for_each(|entry| entry.remove(deadline, false));
+        self.entries.iter().for_each(|entry| {
+            entry.remove(deadline);
+        });
         if let Some((sender, watcher)) = self.watcher.take() {
             drop(sender);
             // It has nothing left to do, but may be stopped, or kept waiting by a forked copy that has our end of the pipe.
@@ -189,6 +191,13 @@ fn watch(mut entries: Receiver<Entry>) {
         known.push(entry);
     }
     crate::crash_point!("names.watcher-woken");
+    // One that somebody has by now, or cannot be got at, does not hold up the others.
     let deadline = Deadline::after(PATIENCE);
-    known.iter().for_each(|entry| entry.remove(deadline, true));
+    loop {
+        known.retain(|entry| entry.remove(Deadline::NOW));
+        if known.is_empty() || deadline.has_passed() {
+            return;
+        }
+        std::thread::sleep(AGAIN);
+    }
 }
