@@ -3,11 +3,14 @@
 
 mod connection;
 mod daemon;
+mod fifo;
 mod harness;
+mod other;
 mod queue;
 mod segment;
 mod shm;
 mod shm_values;
+mod socket;
 mod spawn;
 mod surroundings;
 mod sync;

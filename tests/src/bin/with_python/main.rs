@@ -1,13 +1,15 @@
-//! Every CPython of this machine at the other end of our pipes, in the cases of `cases.py`, and of our shared memory, in those of
-//! `memory.py`.
+//! Every CPython of this machine at the other end of our pipes, in the cases of `cases.py`, of our shared memory, in those of
+//! `memory.py`, of our listeners and clients, in those of `sockets.py`, and of our FIFOs, in those of `fifos.py`.
 //!
 //! Prints a line for each interpreter, then which ran and which did not, and at last `N passed, N failed`. A program and not a
 //! test target: which interpreters there are is known only when it runs, and a test runner could not show it.
 #![forbid(unsafe_code)]
 
+mod fifos;
 mod interpreters;
 mod memory;
 mod peer;
+mod sockets;
 
 use std::error::Error;
 use std::os::fd::AsFd;
@@ -55,8 +57,9 @@ fn main() -> ExitCode {
     for python in &found {
         let mut failures = Vec::new();
         let in_memory = if python.minor() < memory::SINCE { &[] } else { memory::CASES };
-        let cases = CASES.len() + in_memory.len();
-        for (name, case) in CASES.iter().chain(in_memory) {
+        let all: Vec<&Case> = CASES.iter().chain(in_memory).chain(sockets::CASES).chain(fifos::CASES).collect();
+        let cases = all.len();
+        for (name, case) in all {
             let result = catch_unwind(AssertUnwindSafe(|| case(python).map_err(|error| error.to_string())));
             if let Err(text) = result.unwrap_or_else(|panic| Err(text_of(&*panic))) {
                 failures.push(format!("{name}: {text}"));

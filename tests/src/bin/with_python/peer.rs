@@ -17,10 +17,15 @@ use crate::interpreters::Interpreter;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What each Python runs: the function that is named by its first argument.
-const PROGRAM: &str =
-    concat!(include_str!("cases.py"), include_str!("memory.py"), "globals()[sys.argv[1]](*sys.argv[2:])\n");
+const PROGRAM: &str = concat!(
+    include_str!("cases.py"),
+    include_str!("memory.py"),
+    include_str!("sockets.py"),
+    include_str!("fifos.py"),
+    "globals()[sys.argv[1]](*sys.argv[2:])\n"
+);
 
-/// A Python that runs a function of `cases.py` or `memory.py`. It is killed and reaped when this is dropped.
+/// A Python that runs a function of `cases.py`, `memory.py`, `sockets.py` or `fifos.py`. It is killed and reaped when this is dropped.
 pub(crate) struct Peer(Child);
 
 impl Peer {

@@ -1,0 +1,107 @@
+//! Typed FIFOs, the named pipes of the file system: many writers without a lock, and none is lost to a crash of another.
+//!
+//! ```
+//! use ipc_fifo::{Fifo, Process, Reader, Writer};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-front-{}", std::process::id()));
+//! let fifo = Fifo::create(&path, 0o600)?;
+//! // Two programs, which need not be related, know the path.
+//! let report = |(path, name): (std::path::PathBuf, String)| {
+//!     let mut log: Writer<(String, u32)> = Fifo::open(path).unwrap().writer().unwrap();
+//!     (1..=3).for_each(|n| log.send((name.clone(), n)).unwrap());
+//! };
+//! let left = Process::spawn(report, (path.clone(), "left".to_string()))?;
+//! let right = Process::spawn(report, (path.clone(), "right".to_string()))?;
+//!
+//! let mut log: Reader<(String, u32)> = fifo.lasting_reader()?;
+//! let mut sums = [0, 0];
+//! for _ in 0..6 {
+//!     let (name, n) = log.recv()?;
+//!     sums[usize::from(name == "right")] += n;
+//! }
+//! assert_eq!(sums, [6, 6]);
+//! left.join()?;
+//! right.join()?;
+//! # Ok(()) }
+//! ```
+//!
+//! | | for |
+//! |---|---|
+//! | [`Fifo`] | the name: made, found, taken over from the dead, removed |
+//! | [`Writer`], [`Reader`] | typed messages of any number of writers to one reader |
+//! | [`Fifo::read_end`], [`Fifo::write_end`] | plain files: bytes, for any other program |
+//! | [`connect`] | two FIFOs as a two-way [`Connection`] between two processes |
+//! | [`Scope`] | names that are removed also when the process is killed |
+//!
+//! Not here: handles in messages, or who is at the other end (`ipc-socket`); related processes (`ipc-pipe`); many readers, or messages that
+//! outlive their reader (`ipc-queue`).
+//!
+//! # When a process dies
+//!
+//! It may be killed at any instruction. **A writer**: what it had sent arrives; a long message that it was just sending is
+//! [`Error::Torn`] at the reader, as soon as it is known, and no other writer's is touched. **The reader**: writers that wait go on with
+//! [`Error::Disconnected`], and can send again when there is a new one, which begins with a whole message. **The owner** of the name: the
+//! next who creates it takes it over, and with it all who have it open. A process that is stopped (SIGSTOP) holds up nobody but those
+//! who wait for it, and calls with a time-out keep their time.
+//!
+//! What a FIFO cannot do is keep what nobody reads: a message that was sent and not yet read is lost when both ends are closed, or with the
+//! reader that had just read it.
+//!
+//! # From Python
+//!
+//! | `os` | here |
+//! |---|---|
+//! | `mkfifo(path, mode)` | [`Fifo::create`], [`Fifo::open_or_create`], also without the umask |
+//! | `open(path, O_RDONLY)` | [`Fifo::reader`], or [`Fifo::read_end`] for bytes |
+//! | `open(path, O_RDONLY \| O_NONBLOCK)` | [`Fifo::try_reader`], which says if there is no writer |
+//! | `open(path, O_WRONLY)` | [`Fifo::writer`], or [`Fifo::write_end`] for bytes |
+//! | `open(path, O_WRONLY \| O_NONBLOCK)`, `ENXIO` | [`Fifo::try_writer`], [`Error::WouldBlock`] |
+//! | `open(path, O_RDWR)` | [`Fifo::lasting_reader`] |
+//! | `read(fd, n)`, `b""` at the end | [`Reader::recv`], [`Error::Disconnected`] |
+//! | `write(fd, data)`, `BrokenPipeError` | [`Writer::send`], [`Error::Disconnected`] |
+//! | `multiprocessing.connection.Connection(fd)` | [`connect`]; or [`Sender`], [`Receiver`] of a plain file |
+//!
+//! # On the wire
+//!
+//! Every write(2) of a [`Writer`] is a record of at most 4,096 bytes (`PIPE_BUF`): 48 bytes of header, little endian, and up to 4,048 bytes of a
+//! message. The header: `B5 66 66 01`; the length of what follows, `u16`; zero, `u16`; the number of the message, as the writer counts, `u64`;
+//! the writer, random and not 0 and below 2⁶³, `u64`; where in the message the bytes belong, `u64`; the length of the message, `u64`; zero,
+//! `u32`; the CRC-32 of the 44 bytes before, `u32`. A writer keeps a write lock (`F_OFD_SETLK`) on the byte of its own number in the FIFO:
+//! it lives as long as that is locked.
+//!
+//! # Limits
+//!
+//! Local file systems only. At most 256 unfinished messages at once: of more, the oldest is torn. A process that has restored the default
+//! action of SIGPIPE, which Rust programs do not by themselves, is ended by that signal when it sends to nobody. Who may write the
+//! FIFO may fill it with what it likes, and is trusted not to write in another writer's name.
+#![deny(unsafe_code)] // allowed again in sys.rs
+
+#[doc(hidden)] // for fuzzing
+pub mod assembly;
+mod connect;
+mod end;
+mod error;
+mod fifo;
+mod name;
+mod open;
+mod reader;
+#[doc(hidden)] // for fuzzing, and for tests that write records themselves
+pub mod record;
+mod scope;
+mod sys;
+mod writer;
+
+pub use ipc_core::{
+    Builder, Bytes, Child, CodecError, Connection, Decode, Encode, JoinError, Plain, Postcard, Process, Receiver,
+    Sender, wait,
+};
+
+pub use crate::{
+    connect::{connect, connect_timeout, try_connect},
+    error::{Error, Result},
+    fifo::Fifo,
+    reader::{Iter, Reader},
+    scope::Scope,
+    writer::Writer,
+};
