@@ -32,11 +32,14 @@ pub(crate) enum Unit {
     Nanoseconds,
     Microseconds,
     MessagesPerSecond,
+    ConnectionsPerSecond,
     GigabytesPerSecond,
     /// Counted, not timed: one round tells all.
     AllocationsPerMessage,
     /// Processor time in a hundred of real time.
     Percent,
+    /// How many times as much one thing is as another.
+    Times,
 }
 
 pub(crate) static PING_PONG: Group = Group {
@@ -300,8 +303,75 @@ pub(crate) static QUEUE_SPSC_LATENCY: Group = Group {
     placement: Placement::TwoCpus,
 };
 
+pub(crate) static SOCKET_PING_PONG: Group = Group {
+    id: "socket-ping-pong",
+    title: "ping-pong 64 B over a Unix socket with a name, one CPU",
+    about: "time of a round trip; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::OneCpu,
+};
+
+pub(crate) static SOCKET_PING_PONG_TCP: Group = Group {
+    id: "socket-ping-pong-tcp",
+    title: "ping-pong 64 B over TCP to this machine, one CPU",
+    about: "time of a round trip; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::OneCpu,
+};
+
+// Free, as the eight and the one are to share the machine as they would.
+pub(crate) static SOCKET_CONNECT: Group = Group {
+    id: "socket-connect",
+    title: "connections over a Unix socket with a name, from 8 processes",
+    about: "connections per second, each made, used for a byte there and back, and closed; the server, one thread, has one at a \
+            time; more is better",
+    unit: Unit::ConnectionsPerSecond,
+    placement: Placement::Free,
+};
+
+pub(crate) static SOCKET_1000: Group = Group {
+    id: "socket-1000",
+    title: "1,000 clients of a server at once, fairness",
+    about: "how many times as many echoes of 64 B the median client got as the slowest one, in ten times as long as usual; \
+            125 threads in each of 8 processes; less is better",
+    unit: Unit::Times,
+    placement: Placement::Free,
+};
+
+pub(crate) static SOCKET_1000_RATE: Group = Group {
+    id: "socket-1000-rate",
+    title: "1,000 clients of a server at once",
+    about: "echoes of 64 B per second that all of them got together, as above; more is better",
+    unit: Unit::MessagesPerSecond,
+    placement: Placement::Free,
+};
+
+pub(crate) static FIFO_1_1: Group = Group {
+    id: "fifo-1-1",
+    title: "FIFO, 64 B, two CPUs",
+    about: "messages received per second, sent and received one at a time; more is better",
+    unit: Unit::MessagesPerSecond,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static FIFO_4_1: Group = Group {
+    id: "fifo-4-1",
+    title: "FIFO, 64 B, four processes to one",
+    about: "messages received per second, sent and received one at a time; more is better",
+    unit: Unit::MessagesPerSecond,
+    placement: Placement::Free,
+};
+
+pub(crate) static FIFO_PING_PONG: Group = Group {
+    id: "fifo-ping-pong",
+    title: "ping-pong 64 B over two FIFOs, one CPU",
+    about: "time of a round trip; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::OneCpu,
+};
+
 /// All of them, in the order in which they are measured.
-pub(crate) static ALL: [&Group; 32] = [
+pub(crate) static ALL: [&Group; 40] = [
     &PING_PONG,
     &ONE_WAY,
     &TYPED,
@@ -334,6 +404,14 @@ pub(crate) static ALL: [&Group; 32] = [
     &QUEUE_LEASE_1K,
     &QUEUE_SPSC,
     &QUEUE_SPSC_LATENCY,
+    &FIFO_1_1,
+    &FIFO_4_1,
+    &FIFO_PING_PONG,
+    &SOCKET_PING_PONG,
+    &SOCKET_PING_PONG_TCP,
+    &SOCKET_CONNECT,
+    &SOCKET_1000,
+    &SOCKET_1000_RATE,
 ];
 
 impl Group {
@@ -348,9 +426,11 @@ impl Unit {
             Unit::Nanoseconds => "ns",
             Unit::Microseconds => "µs",
             Unit::MessagesPerSecond => "messages/s",
+            Unit::ConnectionsPerSecond => "connections/s",
             Unit::GigabytesPerSecond => "GB/s",
             Unit::AllocationsPerMessage => "allocations",
             Unit::Percent => "%",
+            Unit::Times => "times",
         }
     }
 
@@ -361,7 +441,8 @@ impl Unit {
             Unit::Nanoseconds | Unit::Microseconds => format!("{figure:.0}"),
             Unit::MessagesPerSecond if figure >= 1e6 => format!("{:.2} M", figure / 1e6),
             Unit::MessagesPerSecond => format!("{:.0} k", figure / 1e3),
-            Unit::GigabytesPerSecond | Unit::AllocationsPerMessage => format!("{figure:.2}"),
+            Unit::ConnectionsPerSecond => format!("{figure:.0}"),
+            Unit::GigabytesPerSecond | Unit::AllocationsPerMessage | Unit::Times => format!("{figure:.2}"),
             Unit::Percent => format!("{figure:.4}"),
         }
     }
@@ -372,7 +453,7 @@ impl Unit {
 
     /// Whether a figure means something by itself, on any machine, so that it needs no reference.
     pub(crate) fn is_absolute(self) -> bool {
-        matches!(self, Unit::AllocationsPerMessage | Unit::Percent)
+        matches!(self, Unit::AllocationsPerMessage | Unit::Percent | Unit::Times)
     }
 }
 

@@ -11,6 +11,9 @@
 //! - `plan` starts processes on their processors, `window` times them, `message` numbers and checks what they send.
 //! - `transfer` and `latency` measure messages from one process to another, `crowd` from several to several, whoever carries them;
 //!   `stream` carries them over the kernel's streams. `pictures` does so with many sizes, and `chart` draws that.
+//! - `records` measures messages through FIFOs, from one process or several to one.
+//! - `network` measures connections that begin with an address, whoever carries them: `visitors` how many a server can receive,
+//!   and `fairness` how evenly it serves a thousand at once.
 //! - `exclusion` measures locks and semaphores, and `memory` numbers and bytes that are shared, whoever made them; `raw` has
 //!   what one writes by hand instead.
 //! - `runner` does the rounds, with `probe` and `machine` watching for disturbances; `report` makes tables of it.
@@ -22,22 +25,26 @@ mod chart;
 mod crowd;
 mod exclusion;
 mod failure;
+mod fairness;
 mod groups;
 mod latency;
 mod machine;
 mod memory;
 mod message;
+mod network;
 mod pictures;
 mod plan;
 mod probe;
 mod progress;
 mod raw;
+mod records;
 mod report;
 mod rows;
 mod runner;
 mod stats;
 mod stream;
 mod transfer;
+mod visitors;
 mod window;
 
 use std::process::ExitCode;

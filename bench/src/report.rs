@@ -197,6 +197,7 @@ impl RowReport {
                 summary.map(|_| goals.iter().all(|(name, goal)| times(*name).is_none_or(|is| is >= *goal)))
             }
             Goal::MedianAtMost(goal) => summary.map(|summary| summary.median <= goal),
+            Goal::MedianAtLeast(goal) => summary.map(|summary| summary.median >= goal),
             Goal::Below(goal) => summary.map(|summary| summary.max < goal),
             Goal::Zero => summary.map(|summary| summary.max == 0.0),
         };
@@ -316,6 +317,16 @@ mod tests {
     fn below_holds_for_every_figure() {
         assert_eq!(reported(&[Ok(0.05), Ok(0.09)]).goal_met, Some(true));
         assert_eq!(reported(&[Ok(0.05), Ok(0.1), Ok(0.05)]).goal_met, Some(false));
+    }
+
+    #[test]
+    fn a_median_is_held_against_its_limit() {
+        static ROW: Row = Row { group: &IDLE, name: "row", goal: Goal::MedianAtLeast(2.0), measure: |_| Ok(0.0) };
+        let met = |figures: &[f64]| {
+            RowReport::new(&Measured { row: &ROW, figures: figures.to_vec(), failure: None }, &[]).goal_met
+        };
+        assert_eq!(met(&[1.0, 2.0, 3.0]), Some(true));
+        assert_eq!(met(&[1.0, 1.9, 3.0]), Some(false));
     }
 
     #[test]

@@ -5,7 +5,9 @@ mod bare_ring;
 mod buffered_socket;
 mod command;
 mod connection;
+mod fifo;
 mod iceoryx2;
+mod interprocess;
 mod ipc_channel;
 mod pictures;
 mod posix_mq;
@@ -14,11 +16,14 @@ mod pthread;
 mod python;
 mod queue;
 mod queue_spsc;
+mod raw_fifo;
 mod raw_memory;
 mod raw_pipe;
 mod raw_socket;
 mod shm;
 mod simplex;
+mod socket;
+mod std_net;
 mod sync;
 
 use nix::errno::Errno;
@@ -49,6 +54,11 @@ pub(crate) const ALL: &[&[Row]] = &[
     sync::ROWS,
     raw_memory::ROWS,
     shm::ROWS,
+    raw_fifo::ROWS,
+    fifo::ROWS,
+    std_net::ROWS,
+    socket::ROWS,
+    interprocess::ROWS,
     ipc_channel::ROWS,
     posix_mq::ROWS,
     python::ROWS,
@@ -80,6 +90,8 @@ pub(crate) enum Goal {
     Times(&'static [(&'static str, f64)]),
     /// The median is at most this, in the group's unit.
     MedianAtMost(f64),
+    /// The median is at least this, in the group's unit.
+    MedianAtLeast(f64),
     /// Every figure is below this, in the group's unit.
     Below(f64),
     /// Nothing at all; else the benchmark fails.
@@ -106,6 +118,7 @@ impl Goal {
                 texts.collect::<Vec<_>>().join(", ")
             }
             Goal::MedianAtMost(figure) => format!("median at most {figure}"),
+            Goal::MedianAtLeast(figure) => format!("median at least {figure}"),
             Goal::Below(figure) => format!("below {figure}"),
             Goal::Zero => "none".into(),
         }

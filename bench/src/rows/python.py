@@ -1,10 +1,11 @@
-"""Times multiprocessing's locks, shared memory and queues from inside, and prints a figure in the unit of its group."""
+"""Times multiprocessing's locks, shared memory, queues and connections from inside, and prints a figure in the unit of its group."""
 
 import multiprocessing
 import os
 import signal
 import sys
 from itertools import count as numbers, repeat
+from multiprocessing.connection import Client, Listener
 from multiprocessing.shared_memory import SharedMemory
 from time import perf_counter_ns
 
@@ -124,6 +125,67 @@ def queue(warm_up, length, cpu):
     return 64 * batches / (elapsed / 1e9)
 
 
+def echoes(family, warm_up, length):
+    """Of a round trip of 64 bytes between a listener and a client, in nanoseconds."""
+    listener, asked = Listener(family=family), numbers()
+
+    def work():
+        end_some_time()
+        with Client(listener.address) as conn:
+            while True:
+                conn.send_bytes(conn.recv_bytes())
+
+    peer = context.Process(target=work, daemon=True)
+    peer.start()
+    conn = listener.accept()
+
+    def batch():
+        for _ in repeat(None, 64):
+            message = next(asked).to_bytes(64, "little")
+            conn.send_bytes(message)
+            if conn.recv_bytes() != message:
+                sys.exit(f"another answer than {message}")
+
+    run(batch, warm_up)
+    batches, elapsed = run(batch, length)
+    peer.kill()
+    peer.join()
+    listener.close()
+    return elapsed / (64 * batches)
+
+
+def visitors(warm_up, length):
+    """Of connections, each with the exchange of keys, a byte there and back, and its end, from eight processes, in a second."""
+    listener = Listener(family="AF_UNIX", backlog=8, authkey=b"the key of the benchmark")
+
+    def work():
+        end_some_time()
+        for n in numbers():
+            message = bytes([n % 256])
+            with Client(listener.address, authkey=b"the key of the benchmark") as conn:
+                conn.send_bytes(message)
+                if conn.recv_bytes() != message:
+                    sys.exit(f"another answer than {message}")
+
+    peers = [context.Process(target=work, daemon=True) for _ in range(8)]
+    for peer in peers:
+        peer.start()
+
+    def batch():
+        for _ in repeat(None, 16):
+            with listener.accept() as conn:
+                conn.send_bytes(conn.recv_bytes())
+
+    run(batch, warm_up)
+    batches, elapsed = run(batch, length)
+    for peer in peers:
+        peer.kill()
+    for peer in peers:
+        peer.join()
+    listener.close()
+    return 16 * batches / (elapsed / 1e9)
+
+
 def run(batch, length):
     batches, start = 0, perf_counter_ns()
     while True:
@@ -154,6 +216,12 @@ def main(what, warm_up, length, cpu=None):
         return queue(warm_up, length, int(cpu))
     if what == "segment":
         return segment(warm_up, length)
+    if what == "unix":
+        return echoes("AF_UNIX", warm_up, length)
+    if what == "tcp":
+        return echoes("AF_INET", warm_up, length)
+    if what == "visitors":
+        return visitors(warm_up, length)
     sys.exit(f"no such measurement: {what}")
 
 

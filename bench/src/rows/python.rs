@@ -5,10 +5,13 @@ use std::process::{Command, Stdio};
 
 use super::{Goal, Row};
 use crate::failure::{Failure, Outcome};
-use crate::groups::{LOCK, LOCK_CONTENDED, QUEUE_1_1, SEGMENTS, SEMAPHORE, VALUE};
+use crate::groups::{
+    LOCK, LOCK_CONTENDED, QUEUE_1_1, SEGMENTS, SEMAPHORE, SOCKET_CONNECT, SOCKET_PING_PONG, SOCKET_PING_PONG_TCP, VALUE,
+};
 use crate::plan::{Plan, on_cpu};
 
 pub(super) const QUEUE: &str = "Python: Queue of bytes";
+const ECHO: &str = "Python: send_bytes, recv_bytes";
 
 pub(crate) const ROWS: &[Row] = &[
     Row { group: &LOCK, name: "Python: Lock", goal: Goal::Look, measure: |plan| ask("lock", plan) },
@@ -27,6 +30,14 @@ pub(crate) const ROWS: &[Row] = &[
         measure: |plan| ask("segment", plan),
     },
     Row { group: &QUEUE_1_1, name: QUEUE, goal: Goal::Look, measure: |plan| ask("queue", plan) },
+    Row { group: &SOCKET_PING_PONG, name: ECHO, goal: Goal::Look, measure: |plan| ask("unix", plan) },
+    Row { group: &SOCKET_PING_PONG_TCP, name: ECHO, goal: Goal::Look, measure: |plan| ask("tcp", plan) },
+    Row {
+        group: &SOCKET_CONNECT,
+        name: "Python: Listener, Client, with a key",
+        goal: Goal::Look,
+        measure: |plan| ask("visitors", plan),
+    },
 ];
 
 const SCRIPT: &str = include_str!("python.py");
