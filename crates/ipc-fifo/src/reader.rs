@@ -63,7 +63,50 @@ pub struct Reader<T, C = Postcard> {
     pipe: usize,
     /// When the writers of unfinished messages were last asked for.
     asked: Option<Instant>,
+    pace: Pace,
     types: PhantomData<fn(C) -> T>,
+}
+
+/// Whether the reader is at the heels of its writers: then each read finds a record or two, and both sides fight for the pipe. To wait for a
+/// moment costs less than that.
+#[derive(Debug, Default)]
+struct Pace {
+    reads: u32,
+    bytes: usize,
+    /// When the last so many reads began.
+    since: Option<Instant>,
+    is_close: bool,
+}
+
+impl Pace {
+    /// After so many reads it is judged anew.
+    const READS: u32 = 64;
+    /// A read that has slept takes longer, and one that finds so much is worth its while.
+    const QUICK: Duration = Duration::from_micros(4);
+    const LITTLE: usize = 1024;
+    const MOMENT: Duration = Duration::from_nanos(700);
+
+    #[inline]
+    fn before_read(&self) {
+        if self.is_close {
+            let begin = Instant::now();
+            while begin.elapsed() < Pace::MOMENT {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    #[inline]
+    fn after_read(&mut self, bytes: usize) {
+        self.reads += 1;
+        self.bytes += bytes;
+        if self.reads == Pace::READS {
+            let now = Instant::now();
+            let is_quick = self.since.is_some_and(|since| now - since < Pace::QUICK * Pace::READS);
+            let is_close = is_quick && self.bytes < Pace::LITTLE * Pace::READS as usize;
+            *self = Pace { since: Some(now), is_close, ..Pace::default() };
+        }
+    }
 }
 
 impl<T, C> Reader<T, C> {
@@ -76,6 +119,7 @@ impl<T, C> Reader<T, C> {
             assembly: Assembly::new(MAX_MESSAGE),
             max_message: MAX_MESSAGE,
             asked: None,
+            pace: Pace::default(),
             types: PhantomData,
         }
     }
@@ -238,11 +282,13 @@ impl<T, C> Reader<T, C> {
 
     /// Reads all that is in the pipe. `Some(0)`: it is empty, and there is no writer; `None`: it is empty.
     fn read(&mut self) -> Result<Option<usize>> {
+        self.pace.before_read();
         let room = self.assembly.room(self.pipe);
         let size = room.len();
         loop {
             match (&self.end.file).read(room) {
                 Ok(bytes) => {
+                    self.pace.after_read(bytes);
                     ipc_core::crash_point!("record.read");
                     if bytes == size {
                         self.pipe = self.end.pipe_size(); // somebody has made it larger
