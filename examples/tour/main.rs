@@ -4,10 +4,12 @@
 //! `cargo run --release --example tour [-- MECHANISM... FILE...]`
 #![forbid(unsafe_code)]
 
+mod fifo;
 mod input;
 mod pipe;
 mod queue;
 mod shm;
+mod socket;
 mod words;
 
 use std::error::Error;
@@ -39,7 +41,7 @@ const ONE_PROCESS: Mechanism = Mechanism {
 };
 
 /// All mechanisms, in the order of the table.
-const MECHANISMS: &[Mechanism] = &[pipe::PIPE, shm::SHM, queue::QUEUE];
+const MECHANISMS: &[Mechanism] = &[pipe::PIPE, fifo::FIFO, shm::SHM, queue::QUEUE, socket::SOCKET];
 
 fn main() -> ExitCode {
     let mut chosen = Vec::new();
@@ -94,4 +96,24 @@ fn run(input: &Input, mechanisms: impl Iterator<Item = &'static Mechanism>) -> R
     writeln!(out)?;
     writeln!(out, "All found {words} words, {} in the files read once.", words / input.times as u64)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mechanism_finds_all_words_with_any_number_of_workers() {
+        // With a word that is longer than any part, and with less text than there are workers.
+        let long = ["many words ".repeat(50_000), "x".repeat(1_000_000), " end".to_string()].concat();
+        for (text, words) in [(long.as_str(), 100_002), ("one\n", 1), ("", 0)] {
+            for workers in [1, 3] {
+                let input = Input { text: text.into(), files: 1, times: 1, workers };
+                for mechanism in MECHANISMS {
+                    let count = (mechanism.count)(&input).unwrap();
+                    assert_eq!((count.words, count.processes), (words, 1 + workers), "{}", mechanism.name);
+                }
+            }
+        }
+    }
 }

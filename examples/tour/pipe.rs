@@ -17,7 +17,7 @@ const CHUNK: usize = 128 * 1024;
 const WINDOW: usize = 2;
 
 /// Counts what comes until the parent hangs up.
-fn work(mut conn: Connection<u64, ()>) -> Result<(), String> {
+pub(crate) fn work(mut conn: Connection<u64, ()>) -> Result<(), String> {
     conn.set_max_message(u64::MAX);
     let mut buffer = vec![0; CHUNK];
     loop {
@@ -31,7 +31,7 @@ fn work(mut conn: Connection<u64, ()>) -> Result<(), String> {
     }
 }
 
-struct Worker {
+pub(crate) struct Worker {
     process: Process<Result<(), String>>,
     conn: Connection<(), u64>,
     /// How many parts it has not answered yet.
@@ -41,21 +41,23 @@ struct Worker {
 fn count(input: &Input) -> Result<Count, Box<dyn Error>> {
     let mut workers = Vec::new();
     for i in 1..=input.workers {
-        let (mut conn, theirs) = duplex()?;
-        conn.set_max_message(u64::MAX);
+        let (conn, theirs) = duplex()?;
         let process = Builder::new().name(format!("counter {i}")).spawn(work, theirs)?;
-        workers.push(Worker { process, conn, open: 0 });
+        workers.push(Worker::new(process, conn));
     }
+    share_out(input, workers)
+}
 
-    let words = share_out(input, &mut workers)?;
+/// Has the workers count everything.
+pub(crate) fn share_out(input: &Input, mut workers: Vec<Worker>) -> Result<Count, Box<dyn Error>> {
+    let words = count_parts(input, &mut workers)?;
     for worker in workers {
         worker.finish()?;
     }
     Ok(Count { words, processes: 1 + input.workers })
 }
 
-/// Has the workers count everything.
-fn share_out(input: &Input, workers: &mut [Worker]) -> Result<u64, Box<dyn Error>> {
+fn count_parts(input: &Input, workers: &mut [Worker]) -> Result<u64, Box<dyn Error>> {
     let mut words = 0;
     let mut chunks = words::chunks(&input.text, CHUNK);
     for worker in workers.iter_mut() {
@@ -79,6 +81,11 @@ fn share_out(input: &Input, workers: &mut [Worker]) -> Result<u64, Box<dyn Error
 }
 
 impl Worker {
+    pub(crate) fn new(process: Process<Result<(), String>>, mut conn: Connection<(), u64>) -> Worker {
+        conn.set_max_message(u64::MAX);
+        Worker { process, conn, open: 0 }
+    }
+
     fn ask(&mut self, chunk: &[u8]) -> Result<(), Box<dyn Error>> {
         self.open += 1;
         self.conn.send_bytes(chunk).map_err(|error| self.explain(error))
@@ -108,7 +115,7 @@ impl Worker {
     }
 }
 
-fn verdict(worker: &Child, end: Result<Result<(), String>, JoinError>) -> Result<(), Box<dyn Error>> {
+pub(crate) fn verdict(worker: &Child, end: Result<Result<(), String>, JoinError>) -> Result<(), Box<dyn Error>> {
     let who = format!("{} (process {})", worker.name(), worker.pid());
     match end {
         Ok(Ok(())) => Ok(()),

@@ -94,7 +94,7 @@ mod writer;
 
 pub use ipc_core::{
     Builder, Bytes, Child, CodecError, Connection, Decode, Encode, JoinError, Plain, Postcard, Process, Receiver,
-    Sender, wait,
+    Sender, Waitable, wait,
 };
 
 pub use crate::{

@@ -76,8 +76,8 @@ mod tcp;
 
 pub use ipc_core::Connection;
 pub use ipc_core::{
-    Builder, Bytes, Decode, Encode, Error as ConnectionError, Handle, JoinError, Plain, Postcard, Process, Receiver,
-    Sender, wait,
+    Builder, Bytes, Connection, Decode, Encode, Error as ConnectionError, Handle, JoinError, Plain, Postcard, Process,
+    Receiver, Sender, wait,
 };
 
 pub use crate::{
