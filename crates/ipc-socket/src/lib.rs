@@ -74,7 +74,6 @@ mod local;
 mod peer;
 mod tcp;
 
-pub use ipc_core::Connection;
 pub use ipc_core::{
     Builder, Bytes, Connection, Decode, Encode, Error as ConnectionError, Handle, JoinError, Plain, Postcard, Process,
     Receiver, Sender, wait,
