@@ -9,8 +9,21 @@ use super::steps::{Job, check};
 use crate::process::Streams;
 use crate::workspace::forget_cargo_run;
 
-/// Some five minutes on two processors; locks and queues have more points at which a death matters.
-const KILLS: [&str; 8] = ["--kills", "2000", "--kills", "sync=5000", "--kills", "shm=2000", "--kills", "queue=5000"];
+/// Some six minutes on two processors; locks and queues have more points at which a death matters, sockets and FIFOs fewer.
+const KILLS: [&str; 12] = [
+    "--kills",
+    "2000",
+    "--kills",
+    "sync=5000",
+    "--kills",
+    "shm=2000",
+    "--kills",
+    "queue=5000",
+    "--kills",
+    "fifo=1000",
+    "--kills",
+    "socket=1000",
+];
 /// With `--soak`: three hours.
 const SOAK: [&str; 4] = ["--kills", "50000", "--kills", "queue=200000"];
 

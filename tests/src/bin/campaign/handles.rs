@@ -15,7 +15,7 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A message: its handles are all of the same socket, whose other end is the witness.
 #[derive(Debug, Serialize, Deserialize)]
-struct Parcel {
+pub(crate) struct Parcel {
     number: u64,
     handles: Vec<Handle>,
     /// An end of a connection, which changes its owner: of the same socket, too.
@@ -24,11 +24,11 @@ struct Parcel {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Work<C> {
-    conn: C,
-    source: Handle,
-    lane: Lane,
-    seed: u64,
+pub(crate) struct Work<C> {
+    pub(crate) conn: C,
+    pub(crate) source: Handle,
+    pub(crate) lane: Lane,
+    pub(crate) seed: u64,
 }
 
 fn parcel(source: &Handle, seed: u64, number: u64) -> Parcel {
@@ -51,7 +51,7 @@ fn shape(seed: u64, number: u64) -> (usize, usize, bool) {
 }
 
 /// Sends parcels until the receiver is gone.
-fn send_parcels(mut work: Work<Connection<Parcel, ()>>) {
+pub(crate) fn send_parcels(mut work: Work<Connection<Parcel, ()>>) {
     for number in 0.. {
         work.lane.attempt(number + 1);
         loop {
@@ -73,7 +73,7 @@ fn send_parcels(mut work: Work<Connection<Parcel, ()>>) {
 }
 
 /// Receives parcels until the stream ends; returns why, or what is wrong with one.
-fn receive_parcels(work: &mut Work<Connection<(), Parcel>>) -> Result<Error, (Flaw, String)> {
+pub(crate) fn receive_parcels(work: &mut Work<Connection<(), Parcel>>) -> Result<Error, (Flaw, String)> {
     // Some are kept for a while.
     let mut kept = None;
     for number in 0.. {
@@ -98,7 +98,7 @@ fn receive_parcels(work: &mut Work<Connection<(), Parcel>>) -> Result<Error, (Fl
     unreachable!("a parcel for each number there is")
 }
 
-fn receive_all(mut work: Work<Connection<(), Parcel>>) {
+pub(crate) fn receive_all(mut work: Work<Connection<(), Parcel>>) {
     match receive_parcels(&mut work) {
         Ok(error) => assert!(error.is_disconnected(), "{error:?}"),
         Err((flaw, text)) => {
@@ -109,7 +109,7 @@ fn receive_all(mut work: Work<Connection<(), Parcel>>) {
 }
 
 /// A socket to send descriptors of, and the other end of it, which sees when the last one is closed.
-fn witness() -> (UnixStream, Handle) {
+pub(crate) fn witness() -> (UnixStream, Handle) {
     let (witness, source) = UnixStream::pair().expect("a pair of sockets");
     witness.set_read_timeout(Some(CLOSED_WITHIN)).expect("a time-out");
     (witness, Handle::from(source))

@@ -3,6 +3,11 @@
 
 mod arrays;
 mod controls;
+mod fifo;
+mod fifo_connect;
+mod fifo_controls;
+mod fifo_names;
+mod folder;
 mod handles;
 mod lock_controls;
 mod locks;
@@ -26,6 +31,11 @@ mod queue_ways;
 mod raw;
 mod scopes;
 mod shared;
+mod socket;
+mod socket_controls;
+mod socket_handles;
+mod socket_names;
+mod socket_rounds;
 mod sync_locks;
 mod woken;
 
@@ -211,6 +221,64 @@ const NAMING_QUEUES: &[(&str, u64)] = &[
     ("get.moved", 20),
 ];
 
+const SERVING: &[(&str, u64)] = &[
+    ("bind.replacing", 1),
+    ("bind.bound", 5),
+    ("listener.leaving", 4),
+    ("accept.accepted", 30),
+    ("handshake.challenged", 30),
+    ("handshake.welcomed", 30),
+    ("handshake.answered", 30),
+    ("handshake.done", 30),
+    ("send.encoded", 60),
+    ("send.written", 60),
+    ("recv.taken", 60),
+];
+const CALLING_IN: &[(&str, u64)] = &[
+    ("connect.connected", 20),
+    ("handshake.answered", 20),
+    ("handshake.challenged", 20),
+    ("handshake.welcomed", 20),
+    ("handshake.done", 20),
+    ("send.written", 60),
+    ("recv.bytes", 60),
+    ("recv.taken", 60),
+];
+const LISTENING_IN_TURN: &[(&str, u64)] = &[
+    ("bind.replacing", 3),
+    ("bind.bound", 10),
+    ("listener.leaving", 10),
+    ("connect.connected", 30),
+    ("accept.accepted", 30),
+];
+const HANDING_IN: &[(&str, u64)] = &[
+    ("connect.connected", 1),
+    ("handshake.answered", 1),
+    ("handshake.done", 1),
+    ("end.encoded", 6),
+    ("end.sent", 6),
+    ("send.packet", 3),
+    ("send.part", 3),
+];
+const TAKING_IN: &[(&str, u64)] = &[
+    ("connect.connected", 1),
+    ("handshake.answered", 1),
+    ("handshake.done", 1),
+    ("recv.descriptors", 20),
+    ("end.received", 6),
+    ("recv.taken", 20),
+];
+
+const WRITING_RECORDS: &[(&str, u64)] =
+    &[("fifo.opened", 3), ("record.encoded", 100), ("record.part", 60), ("record.sent", 100)];
+const READING_RECORDS: &[(&str, u64)] = &[("fifo.opened", 1), ("record.read", 60), ("record.assembled", 150)];
+const OWNING: &[(&str, u64)] = &[("fifo.made", 8), ("fifo.owned", 8), ("fifo.removing", 8), ("fifo.opened", 4)];
+const SCOPING_FIFOS: &[(&str, u64)] =
+    &[("names.marked", 10), ("fifo.made", 10), ("fifo.owned", 10), ("fifo.removing", 8)];
+const UNWATCHED_FIFOS: &[(&str, u64)] = &[("names.watcher-woken", 1), ("names.matched", 5), ("fifo.owned", 10)];
+const OPENING_TWO: &[(&str, u64)] =
+    &[("fifo.opened", 2), ("fifo.opened", 8), ("recv.taken", 40), ("send.encoded", 40), ("send.written", 40)];
+
 const fn real(
     name: &'static str,
     about: &'static str,
@@ -245,6 +313,42 @@ const fn queue(
     round: fn(&mut campaign::Round),
 ) -> Scenario {
     Scenario { of: "queue", name, about, points, round, control: None }
+}
+
+const fn socket(
+    name: &'static str,
+    about: &'static str,
+    points: &'static [(&'static str, u64)],
+    round: fn(&mut campaign::Round),
+) -> Scenario {
+    Scenario { of: "socket", name, about, points, round, control: None }
+}
+
+const fn fifo(
+    name: &'static str,
+    about: &'static str,
+    points: &'static [(&'static str, u64)],
+    round: fn(&mut campaign::Round),
+) -> Scenario {
+    Scenario { of: "fifo", name, about, points, round, control: None }
+}
+
+const fn fifo_control(
+    name: &'static str,
+    about: &'static str,
+    flaw: Flaw,
+    round: fn(&mut campaign::Round),
+) -> Scenario {
+    Scenario { of: "fifo", name, about, points: &[], round, control: Some(flaw) }
+}
+
+const fn socket_control(
+    name: &'static str,
+    about: &'static str,
+    flaw: Flaw,
+    round: fn(&mut campaign::Round),
+) -> Scenario {
+    Scenario { of: "socket", name, about, points: &[("send.encoded", 40)], round, control: Some(flaw) }
 }
 
 const fn control(name: &'static str, about: &'static str, flaw: Flaw, round: fn(&mut campaign::Round)) -> Scenario {
@@ -436,6 +540,45 @@ const SCENARIOS: &[Scenario] = &[
         &[],
         Flaw::Hang,
         queue_controls::plain_lock,
+    ),
+    fifo("fifo-writer", "killed while it writes, as one of three", WRITING_RECORDS, fifo::writer),
+    fifo("fifo-reader", "killed while it reads; another one goes on", READING_RECORDS, fifo::reader),
+    fifo("fifo-owner", "killed while it makes and drops one name", OWNING, fifo_names::owner),
+    fifo("fifo-scope", "killed with a scope, whose names go", SCOPING_FIFOS, fifo_names::scope),
+    fifo("fifo-watcher", "killed as the watcher of a scope, or with it", UNWATCHED_FIFOS, fifo_names::watcher),
+    fifo("fifo-connect", "killed as one side of two FIFOs", OPENING_TWO, fifo_connect::pair),
+    fifo_control("control-early-note", "a writer acknowledges before it sends", Flaw::Lost, fifo_controls::lost),
+    fifo_control("control-sent-twice", "a writer sends twice", Flaw::Duplicate, fifo_controls::duplicate),
+    fifo_control("control-no-record", "one writes bytes in between", Flaw::Corrupt, fifo_controls::corrupt),
+    fifo_control("control-fifo-name", "names without a scope", Flaw::Left, fifo_names::none),
+    fifo_control("control-plain-open", "open(2) waits for a dead one", Flaw::Hang, fifo_controls::hang),
+    socket("socket-server", "killed while it serves; another one comes to its address", SERVING, socket_rounds::server),
+    socket("socket-client", "killed while it connects and calls", CALLING_IN, socket_rounds::client),
+    socket(
+        "socket-stopped",
+        "killed while it calls; others are stopped before they are in",
+        CALLING_IN,
+        socket_rounds::among_stopped,
+    ),
+    socket(
+        "socket-address",
+        "killed while it listens where others do in turn",
+        LISTENING_IN_TURN,
+        socket_names::address,
+    ),
+    socket("socket-handles-out", "killed as a client that sends handles", HANDING_IN, socket_handles::sender),
+    socket("socket-handles-in", "killed as a client that receives handles", TAKING_IN, socket_handles::receiver),
+    socket_control("control-early-answer", "a server answers before it notes", Flaw::Lost, socket_controls::lost),
+    socket_control("control-no-memory", "a server does what was done", Flaw::Duplicate, socket_controls::duplicate),
+    socket_control("control-wrong-answer", "an answer has a wrong byte", Flaw::Corrupt, socket_controls::corrupt),
+    socket_control("control-one-by-one", "a server waits for each client", Flaw::Hang, socket_controls::hang),
+    socket_control("control-kept-socket", "a server keeps dead connections", Flaw::Left, socket_controls::descriptor),
+    socket_control("control-socket-file", "nobody comes after a dead server", Flaw::Left, socket_controls::left),
+    socket_control(
+        "control-removed-file",
+        "one removes whatever is in its way",
+        Flaw::Duplicate,
+        socket_controls::two_at_once,
     ),
 ];
 

@@ -61,7 +61,7 @@ fn use_scopes(worker: &Worker, mut between: impl FnMut(&mut Scope, &mut Rng)) ->
 }
 
 /// The watcher of the only scope that this process has.
-fn own_watcher() -> Child {
+pub(crate) fn own_watcher() -> Child {
     active_children().into_iter().find(|child| child.name() == "ipc-names").expect("it runs")
 }
 
@@ -114,12 +114,12 @@ fn open_meanwhile(round: &mut Round, victim: Process<()>, names: &[String]) -> V
 }
 
 /// The processes that others have left to this one: watchers.
-fn watchers() -> Vec<(u32, char)> {
+pub(crate) fn watchers() -> Vec<(u32, char)> {
     children(std::process::id()).into_iter().filter(|(_, state)| *state != 'Z').collect()
 }
 
 /// Lets those go on that were stopped: one may just be at the name that is wanted.
-fn wake_watchers() {
+pub(crate) fn wake_watchers() {
     for (pid, _) in watchers().into_iter().filter(|(_, state)| *state == 'T') {
         let _ = kill(Pid::from_raw(pid as i32), Signal::SIGCONT);
     }
