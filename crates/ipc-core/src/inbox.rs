@@ -52,6 +52,7 @@ pub(crate) struct Inbox {
 
 /// How a server of CPython's `multiprocessing.connection` begins that wants to see a key.
 const CHALLENGE: &[u8] = b"#CHALLENGE#";
+const LONGEST_CHALLENGE: u64 = 256;
 
 impl Inbox {
     #[inline]
@@ -136,16 +137,25 @@ impl Inbox {
         self.keyless = true;
     }
 
-    /// Looks at the message of `len` bytes, complete by now. It stays, also as the reason why nothing can be received.
+    /// Whether the next message, of `len` bytes, must be looked at as a whole before anything else is done with it.
     #[inline]
-    pub(crate) fn check_first(&mut self, len: usize) -> Result<()> {
-        if self.keyless {
-            if self.message(len).starts_with(CHALLENGE) {
-                return Err(Error::KeyRequired);
-            }
-            self.keyless = false;
+    pub(crate) fn may_be_challenge(&self, len: u64) -> bool {
+        self.keyless && len <= LONGEST_CHALLENGE
+    }
+
+    /// Looks at the first message, complete by now if it can be a challenge. One stays, as the reason why nothing can be received.
+    pub(crate) fn check_first(&mut self, len: u64) -> Result<()> {
+        if self.may_be_challenge(len) && self.message(len as usize).starts_with(CHALLENGE) {
+            return Err(Error::KeyRequired);
         }
+        self.keyless = false;
         Ok(())
+    }
+
+    /// Whether no message has been looked at yet.
+    #[inline]
+    pub(crate) fn is_keyless(&self) -> bool {
+        self.keyless
     }
 
     /// The message of `len` bytes, complete by now, which stays.

@@ -328,7 +328,6 @@ impl<T, C> Receiver<T, C> {
                 self.fill(deadline)?;
                 check(self.inbox.arrived() < len, &mut patience)?;
             }
-            self.inbox.check_first(len)?;
         } else {
             self.inbox.spill(len);
             while self.inbox.filled < len {
@@ -347,6 +346,12 @@ impl<T, C> Receiver<T, C> {
             match self.inbox.parse(self.max_handles)? {
                 None => self.fill(deadline)?,
                 Some(len) => {
+                    if self.inbox.is_keyless() {
+                        while self.inbox.may_be_challenge(len) && (self.inbox.arrived() as u64) < len {
+                            self.fill(deadline)?;
+                        }
+                        self.inbox.check_first(len)?;
+                    }
                     return match usize::try_from(len) {
                         Ok(fits) if len <= self.max_message => Ok(fits),
                         _ => Err(Error::TooLarge { len, max: self.max_message }),

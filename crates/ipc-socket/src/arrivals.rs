@@ -1,7 +1,8 @@
 //! The clients that have come and are not accepted yet: all their exchanges of keys at once.
 //!
 //! There is no thread. Whoever waits in `accept` moves all of them on, a step at a time and without ever waiting for one of them, so
-//! that a client that is silent, slow or hostile holds up nobody. A time after it came a client that has not finished is dropped.
+//! that a client that is silent, slow or hostile holds up nobody. A client that has not finished in its time is dropped; that time passes only
+//! while somebody accepts, or waits for the listener.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -13,6 +14,8 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 use crate::error::{Error, Result};
 use crate::handshake::{Handshake, Terms};
@@ -24,14 +27,24 @@ const MAX_PENDING: usize = 1024;
 /// How many new clients are taken before those that are there get a turn.
 const AT_ONCE: usize = 64;
 
+/// How often to look whether the time of clients has passed. When nobody has looked for longer, no more than that has passed for them.
+const TICK: Duration = Duration::from_millis(100);
+/// At the limit of open files, the oldest client has had a chance when it has been there for this long.
+const CHANCE: Duration = Duration::from_secs(1);
+/// How long to wait at that limit before trying again: that there is room again is no event.
+const PAUSE: Duration = Duration::from_millis(10);
+
 const LISTENER: u64 = u64::MAX;
 const READY: u64 = u64::MAX - 1;
+const TIMER: u64 = u64::MAX - 2;
 
 pub(crate) struct Arrivals {
     bound: Bound,
     epoll: Epoll,
     /// Can be read while somebody is ready, for those who wait in another thread, or in `wait`.
     ready: EventFd,
+    /// Ticks while clients are in the exchange of keys.
+    timer: TimerFd,
     state: Mutex<State>,
     terms: Option<Terms>,
     allow: Allow,
@@ -42,7 +55,7 @@ pub(crate) struct Arrivals {
 /// Is told who was not let in, when nothing is locked.
 pub(crate) type OnRefused = Arc<dyn Fn(&Refusal) + Send + Sync>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// By number, so the first one is the oldest.
     pending: BTreeMap<u64, Pending>,
@@ -51,6 +64,12 @@ struct State {
     refusals: Vec<Refusal>,
     /// Whether `ready` of the arrivals can be read.
     announced: bool,
+    /// For how long somebody has been looking after the clients, and when the last look was.
+    clock: Duration,
+    looked: Instant,
+    ticks: bool,
+    /// The last one could not be taken in: too many files are open.
+    is_full: bool,
 }
 
 /// A client in the exchange of keys.
@@ -59,7 +78,8 @@ struct Pending {
     socket: OwnedFd,
     peer: Peer,
     handshake: Handshake,
-    until: Option<Instant>,
+    /// When it came, by the clock.
+    since: Duration,
 }
 
 impl Arrivals {
@@ -76,7 +96,21 @@ impl Arrivals {
         let watch = |fd: BorrowedFd<'_>, name| epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, name));
         watch(bound.fd(), LISTENER).map_err(Error::io("watch the listening socket"))?;
         watch(ready.as_fd(), READY).map_err(Error::io("watch an eventfd"))?;
-        Ok(Arrivals { bound, epoll, ready, state: Mutex::default(), terms, allow, patience, on_refused })
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags).map_err(Error::io("make a timer"))?;
+        watch(timer.as_fd(), TIMER).map_err(Error::io("watch a timer"))?;
+        let state = Mutex::new(State {
+            pending: BTreeMap::new(),
+            next: 0,
+            ready: VecDeque::new(),
+            refusals: Vec::new(),
+            announced: false,
+            clock: Duration::ZERO,
+            looked: Instant::now(),
+            ticks: false,
+            is_full: false,
+        });
+        Ok(Arrivals { bound, epoll, ready, timer, state, terms, allow, patience, on_refused })
     }
 
     /// The next client that may come in.
@@ -86,7 +120,7 @@ impl Arrivals {
             let turn = if state.ready.is_empty() { self.turn(&mut state) } else { Ok(()) };
             let next = state.ready.pop_front();
             self.announce(&mut state);
-            let (refusals, first) = (std::mem::take(&mut state.refusals), state.first_end());
+            let (refusals, is_full) = (std::mem::take(&mut state.refusals), state.is_full);
             drop(state);
             refusals.iter().for_each(|refusal| (self.on_refused)(refusal));
             match next {
@@ -100,8 +134,10 @@ impl Arrivals {
             if left.is_zero() {
                 return Err(Error::Timeout);
             }
-            let until_first = first.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-            wait(&[&self.epoll.0.as_fd()], left.min(until_first)).map_err(Error::Connection)?;
+            match is_full {
+                true => std::thread::sleep(PAUSE.min(left)), // the listening socket stays readable
+                false => drop(wait(&[&self.epoll.0.as_fd()], left).map_err(Error::Connection)?),
+            }
         }
     }
 
@@ -112,7 +148,11 @@ impl Arrivals {
         let failed = state.ready.is_empty() && self.turn(&mut state).is_err();
         self.announce(&mut state);
         let (refusals, any) = (std::mem::take(&mut state.refusals), !state.ready.is_empty());
+        let is_full = state.is_full;
         drop(state);
+        if is_full && !any {
+            std::thread::sleep(PAUSE); // or else who waits would be called again at once
+        }
         refusals.iter().for_each(|refusal| (self.on_refused)(refusal));
         failed || any
     }
@@ -134,37 +174,55 @@ impl Arrivals {
             Err(Errno::EINTR) => 0,
             Err(errno) => return Err(Error::io("look for new clients")(errno)),
         };
+        let tick = self.tick();
+        state.clock += state.looked.elapsed().min(tick + tick / 2);
+        state.looked = Instant::now();
+        state.is_full = false;
         let mut result = Ok(());
         for event in &events[..n] {
             match event.data() {
                 LISTENER => result = self.take_in(state),
                 READY => {}
+                TIMER => drop(self.timer.wait()), // cannot fail but for having nothing to read
                 number => self.advance(state, number),
             }
         }
-        let now = Instant::now();
         while let Some(entry) = state.pending.first_entry() {
-            if entry.get().until.is_none_or(|until| until > now) {
+            if entry.get().since.saturating_add(self.patience) > state.clock {
                 break;
             }
             let late = entry.remove();
             self.refuse(state, late, Error::Timeout);
         }
+        self.keep_time(state);
         result
     }
 
+    fn tick(&self) -> Duration {
+        (self.patience / 2).clamp(Duration::from_millis(1), TICK)
+    }
+
+    /// Has the timer tick while there are clients whose time may pass. It is not stopped for every moment without one.
+    fn keep_time(&self, state: &mut State) {
+        let wanted = !state.pending.is_empty();
+        if wanted && !state.ticks {
+            let every = Expiration::Interval(TimeSpec::from(self.tick()));
+            state.ticks = self.timer.set(every, TimerSetTimeFlags::empty()).is_ok();
+        } else if !wanted && state.ticks && state.ready.is_empty() {
+            state.ticks = self.timer.unset().is_err();
+        }
+    }
+
     fn take_in(&self, state: &mut State) -> Result<()> {
-        // Without keys one is enough: the others wait just as well where they are.
-        let at_once = if self.terms.is_some() { AT_ONCE } else { 1 };
-        let mut taken = 0;
-        while taken < at_once {
+        for _ in 0..AT_ONCE {
             match self.bound.accept() {
                 Ok(socket) => {
                     crash_point!("accept.accepted");
-                    taken += 1;
                     if let Err((peer, error)) = self.admit(state, socket) {
-                        taken -= usize::from(self.terms.is_none());
                         state.refusals.push(Refusal { peer, error });
+                    }
+                    if self.terms.is_none() && !state.ready.is_empty() {
+                        break; // one is enough: the others wait just as well where they are
                     }
                 }
                 Err(error) => match error.raw_os_error() {
@@ -175,12 +233,21 @@ impl Arrivals {
                         | nix::libc::ECONNABORTED
                         | nix::libc::EPROTO
                         | nix::libc::ENETDOWN
-                        | nix::libc::ENETUNREACH,
+                        | nix::libc::ENETUNREACH
+                        | nix::libc::EHOSTDOWN
+                        | nix::libc::EHOSTUNREACH
+                        | nix::libc::ENONET
+                        | nix::libc::ENOPROTOOPT,
                     ) => {}
-                    Some(
-                        nix::libc::EHOSTDOWN | nix::libc::EHOSTUNREACH | nix::libc::ENONET | nix::libc::ENOPROTOOPT,
-                    ) => {}
-                    Some(nix::libc::EMFILE | nix::libc::ENFILE) if !state.pending.is_empty() => self.make_room(state),
+                    Some(nix::libc::EMFILE | nix::libc::ENFILE) if !state.pending.is_empty() => {
+                        // They are about to come in or to go, and then there is room.
+                        let oldest = state.pending.first_key_value().map(|(_, pending)| pending.since);
+                        match oldest.is_some_and(|since| since + CHANCE < state.clock) {
+                            true => self.make_room(state),
+                            false => state.is_full = true,
+                        }
+                        break;
+                    }
                     _ => return Err(Error::io("accept a client")(error)),
                 },
             }
@@ -206,8 +273,8 @@ impl Arrivals {
         let event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP, number);
         self.epoll.add(&socket, event).map_err(Error::io("watch a client")).map_err(refused)?;
         state.next += 1;
-        let until = Instant::now().checked_add(self.patience);
-        state.pending.insert(number, Pending { socket, peer, handshake, until });
+        let since = state.clock;
+        state.pending.insert(number, Pending { socket, peer, handshake, since });
         self.advance(state, number); // it is sent the challenge
         Ok(())
     }
@@ -251,13 +318,6 @@ impl Arrivals {
             let _ = if any { self.ready.write(1).map(drop) } else { self.ready.read().map(drop) };
             state.announced = any;
         }
-    }
-}
-
-impl State {
-    /// When the next client will have had its time.
-    fn first_end(&self) -> Option<Instant> {
-        self.pending.first_key_value().and_then(|(_, pending)| pending.until)
     }
 }
 

@@ -119,6 +119,9 @@ impl ClientBuilder {
     }
 
     /// For TCP: after what time without an answer the other machine counts as lost, 10 s unless set. Then the connection is disconnected.
+    ///
+    /// The system counts it as no answer, too, if the other process does not *read* for so long while the buffers between are full, as when it is
+    /// stopped or busy. Where that may happen set a longer time; `Duration::MAX` leaves it to the system (some 15 minutes, or for ever if nothing is sent).
     pub fn user_timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.user_timeout = timeout;
         self
@@ -145,7 +148,7 @@ impl ClientBuilder {
     /// Connects. Without `retry` it waits only while the server has too many clients to accept, and during the exchange of keys.
     ///
     /// # Errors
-    /// As [`Client::connect`]; with a key also [`Error::KeyRefused`], [`Error::WrongKey`], [`Error::NoChallenge`], [`Error::WeakDigest`],
+    /// As [`Client::connect`]; with a key also [`Error::KeyRefused`], [`Error::WrongKey`], [`Error::NoChallenge`], [`Error::Silent`], [`Error::WeakDigest`],
     /// [`Error::Protocol`], [`Error::Disconnected`], [`Error::Timeout`] and [`Error::BadKey`]; [`Error::NotAllowed`].
     pub fn connect<Tx: ?Sized, Rx, C, A: TryInto<Address>>(&self, address: A) -> Result<Connection<Tx, Rx, C>>
     where
@@ -235,8 +238,7 @@ fn shake_hands(socket: &OwnedFd, terms: Terms, patience: Duration, deadline: Dea
         match read(socket, &mut handshake)? {
             None => {
                 if wait(&[&socket.as_fd()], left.min(own_left)).map_err(Error::Connection)?.is_empty() {
-                    let silent = handshake.is_untouched() && own_left < left;
-                    return Err(if silent { Error::NoChallenge } else { Error::Timeout });
+                    return Err(if handshake.is_untouched() { Error::Silent } else { Error::Timeout });
                 }
             }
             Some(result) => {

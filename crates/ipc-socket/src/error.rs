@@ -44,9 +44,13 @@ pub enum Error {
     /// The other end says that it does not accept our key.
     #[error("the other end does not accept the key")]
     KeyRefused,
-    /// The server does not ask for a key, though this end has one: it has none itself, or speaks another protocol.
+    /// The server does not ask for a key, though this end has one: it speaks at once, so it has no key, or speaks another protocol.
     #[error("the server does not ask for a key")]
     NoChallenge,
+    /// The server did not ask for a key in time: it has none, though this end has one, or does not come to accept this client. Also
+    /// [`is_timeout`](Error::is_timeout).
+    #[error("the server did not ask for a key in time")]
+    Silent,
     /// The other end wants to use MD5, and this end does not.
     #[error("the other end wants to use MD5, which is refused here")]
     WeakDigest,
@@ -84,7 +88,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Whether the time passed.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Error::Timeout)
+        matches!(self, Error::Timeout | Error::Silent)
     }
 
     /// Whether a `try_` call found nothing to do at once.

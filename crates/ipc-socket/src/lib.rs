@@ -42,7 +42,7 @@
 //!
 //! | | client without key | client with the same key | client with another key |
 //! |---|---|---|---|
-//! | **listener without key** | connected | [`Error::NoChallenge`] after the handshake's time-out | the same |
+//! | **listener without key** | connected | [`Error::Silent`] after the handshake's time-out, [`Error::NoChallenge`] if the server speaks first | the same |
 //! | **listener with key** | its first receive: [`ConnectionError::KeyRequired`]; here a [`Refusal`] | connected | [`Error::KeyRefused`]; here a [`Refusal`] |
 //!
 //! An empty key is [`Error::BadKey`] on either side.
@@ -68,6 +68,8 @@ mod arrivals;
 mod client;
 mod digest;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handshake;
 mod listener;
 mod local;

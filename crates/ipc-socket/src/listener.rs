@@ -26,7 +26,8 @@ pub(crate) const USER_TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// Several threads may accept from one listener. When it is dropped it no longer listens, and the file of its socket is gone; connections
 /// that were accepted live on. When its process is killed, the file stays, nobody can connect to it, and the next listener that is bound
-/// to the address replaces it. The file of a living listener is never replaced, also not that of a stopped one.
+/// to the address replaces it. The file of a living listener is never replaced, also not that of a stopped one. Who may read the folder can, by
+/// a lock on it, keep a file from being replaced: where other users are not trusted, use a folder of one's own, and not `/tmp`.
 ///
 /// ```
 /// use ipc_socket::{Client, Connection, Listener, Process};
@@ -228,6 +229,9 @@ impl ListenerBuilder {
     }
 
     /// For TCP: after what time without an answer the other machine counts as lost, 10 s unless set. Then the connection is disconnected.
+    ///
+    /// The system counts it as no answer, too, if the other process does not *read* for so long while the buffers between are full, as when it is
+    /// stopped or busy. Where that may happen set a longer time; `Duration::MAX` leaves it to the system (some 15 minutes, or for ever if nothing is sent).
     pub fn user_timeout(mut self, timeout: Duration) -> ListenerBuilder {
         self.user_timeout = timeout;
         self
@@ -291,7 +295,12 @@ impl ListenerBuilder {
         let terms = terms(self.key, self.refuse_md5)?;
         let address = if address.is_open() { chosen(address)? } else { address };
         let (bound, address) = match address {
-            Address::Unix(path) => (Bound::Local(Local::bind_path(&path, self.mode)?), Address::Unix(path)),
+            Address::Unix(path) => {
+                let local = Local::bind_path(&path, self.mode)?;
+                // From the root, unless that is too long to be connected to.
+                let whole = std::path::absolute(&path).ok().and_then(|whole| Address::Unix(whole).check().ok());
+                (Bound::Local(local), whole.unwrap_or(Address::Unix(path)))
+            }
             Address::Abstract(name) => (Bound::Local(Local::bind_abstract(&name)?), Address::Abstract(name)),
             Address::Tcp { host, port } => {
                 let listener = tcp::bind(&host, port)?;

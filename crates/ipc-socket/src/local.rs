@@ -1,6 +1,6 @@
 //! Local sockets: names, and getting at them.
 
-use std::fs::{self, File, Metadata, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -64,9 +64,12 @@ impl Local {
         };
         let listener = listener.map_err(|error| refused(error, &Address::unix(path)))?;
         crash_point!("bind.bound");
-        let about = permit(path, mode).map_err(Error::io("set the permissions of the socket"))?;
+        let about = fs::symlink_metadata(path).map_err(Error::io("look at the socket"))?;
+        // From the root, so that it is found again when the process goes to another folder.
+        let whole = std::path::absolute(path).map_err(Error::io("find the current folder"))?;
+        let file = SocketFile { path: whole, device: about.dev(), inode: about.ino(), pid: std::process::id() };
+        permit(&file, path, mode).map_err(Error::io("set the permissions of the socket"))?;
         drop(alone);
-        let file = SocketFile { path: path.into(), device: about.dev(), inode: about.ino(), pid: std::process::id() };
         Ok(Local { file: Some(file), listener })
     }
 
@@ -112,11 +115,14 @@ fn listen(name: io::Result<Name<'_>>, mode: Option<u32>) -> io::Result<Listener>
 }
 
 /// Gives the socket that was just made the rest of its permissions: until now the umask has kept some from it.
-fn permit(path: &Path, mode: u32) -> io::Result<Metadata> {
+fn permit(own: &SocketFile, path: &Path, mode: u32) -> io::Result<()> {
     let file = File::options().read(true).custom_flags(OFlag::O_PATH.bits() | OFlag::O_NOFOLLOW.bits()).open(path)?;
+    let about = file.metadata()?;
+    if (about.dev(), about.ino()) != (own.device, own.inode) {
+        return Err(io::Error::other("somebody has put another file in its place"));
+    }
     // A file that is open like this can be changed by this path only, and no other file can come in between.
-    fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), Permissions::from_mode(mode))?;
-    file.metadata()
+    fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), Permissions::from_mode(mode))
 }
 
 fn refused(error: io::Error, address: &Address) -> Error {
@@ -153,8 +159,8 @@ pub(crate) fn dial(address: &Address, deadline: Deadline) -> Result<OwnedFd> {
     loop {
         let limit = deadline.remaining();
         if let Some(left) = limit {
-            // 0 would mean for ever.
-            limit_sending(&socket, left.max(Duration::from_micros(1)))?;
+            // 0 would mean for ever. A day is no limit: it is asked again then.
+            limit_sending(&socket, left.clamp(Duration::from_micros(1), Duration::from_secs(86_400)))?;
         }
         match connect(socket.as_raw_fd(), &name) {
             Ok(()) if limit.is_some() => limit_sending(&socket, Duration::ZERO)?,

@@ -71,13 +71,17 @@ fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
 }
 
 /// Has small messages sent at once, and a machine that does not answer for `limit` found out: by what is sent to it, and by probes when
-/// nothing is.
+/// nothing is. `Duration::MAX` leaves that to the system.
 pub(crate) fn prepare(socket: &impl AsFd, limit: Duration) -> Result<()> {
     let socket = &socket.as_fd();
-    let seconds = u32::try_from(limit.as_secs()).unwrap_or(u32::MAX).min(32_767);
-    let millis = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).max(1);
     let set = || -> nix::Result<()> {
         setsockopt(socket, sockopt::TcpNoDelay, &true)?;
+        if limit == Duration::MAX {
+            return Ok(());
+        }
+        // The largest values that the system takes are beyond any use.
+        let seconds = u32::try_from(limit.as_secs()).unwrap_or(u32::MAX).min(32_767);
+        let millis = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX).clamp(1, i32::MAX as u32);
         setsockopt(socket, sockopt::KeepAlive, &true)?;
         setsockopt(socket, sockopt::TcpKeepIdle, &(seconds / 2).max(1))?;
         setsockopt(socket, sockopt::TcpKeepInterval, &(seconds / 4).max(1))?;

@@ -209,3 +209,62 @@ fn more_silent_clients_than_there_is_room_for_push_out_the_oldest() {
     assert!((70..=77).contains(&refused.load(Ordering::Relaxed)), "{}", refused.load(Ordering::Relaxed));
     drop((listener, silent));
 }
+
+/// Those who are refused count as others do: a call comes to its end although they come as fast as they are sent away.
+#[test]
+fn a_flood_of_refused_clients_does_not_keep_a_call_from_ending() {
+    let nobody = nix::unistd::geteuid().as_raw() + 1;
+    let listener: Server = Listener::builder().allow(Allow::Users(vec![nobody])).bind("unix-abstract:").unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    drop(Client::connect_timeout::<Vec<u8>, Vec<u8>, Bytes, _>(listener.address(), LONG));
+                }
+            });
+        }
+        for _ in 0..20 {
+            let started = Instant::now();
+            assert!(listener.accept_timeout(SHORT).is_err_and(|error| error.is_timeout()));
+            let took = started.elapsed();
+            done.store(took > Duration::from_secs(3), Ordering::Relaxed);
+            assert!(took < Duration::from_secs(3), "{took:?}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// The time of a client passes only while somebody looks after it.
+#[test]
+fn a_server_that_is_busy_for_long_does_not_throw_out_those_who_wait() {
+    let patience = Duration::from_millis(300);
+    let listener: Server = Listener::builder().authkey(b"key").handshake_timeout(patience).bind("unix:").unwrap();
+    let clients = [(); 3].map(|()| client(keyed(b"key"), listener.address()));
+    for _ in 0..clients.len() {
+        serve(&listener);
+        let idle = Server::bind("unix-abstract:").unwrap();
+        assert!(idle.accept_timeout(2 * patience).is_err_and(|error| error.is_timeout()));
+    }
+    for client in clients {
+        assert_eq!(client.join().unwrap().unwrap(), b"pong");
+    }
+}
+
+#[test]
+fn a_silent_client_is_dropped_also_while_several_things_are_waited_for() {
+    let (sender, refusals) = std::sync::mpsc::channel();
+    let listener: Server = Listener::builder()
+        .authkey(b"key")
+        .handshake_timeout(SHORT)
+        .on_refused(move |refusal| sender.send(refusal.error.is_timeout()).unwrap())
+        .bind("unix-abstract:")
+        .unwrap();
+    let _silent: Plain = Client::connect(listener.address()).unwrap();
+    let started = Instant::now();
+    while refusals.try_recv().map(|late| assert!(late)).is_err() {
+        assert!(started.elapsed() < LONG);
+        assert_eq!(wait(&[&listener], 10 * SHORT).unwrap(), [0usize; 0]);
+    }
+    assert!(started.elapsed() >= SHORT);
+}

@@ -129,3 +129,35 @@ fn local_connections_carry_handles_and_others_say_that_they_do_not() {
         }
     }
 }
+
+#[test]
+fn no_time_is_too_long() {
+    for open in ["unix:", "tcp:127.0.0.1:0"] {
+        for time in [Duration::MAX, Duration::from_secs(u64::MAX / 2), Duration::from_secs(10_000_000_000_000)] {
+            let listener: Server =
+                Listener::builder().authkey(b"key").user_timeout(time).handshake_timeout(time).bind(open).unwrap();
+            let address = listener.address().clone();
+            let theirs = thread::spawn(move || {
+                let builder = keyed(b"key").user_timeout(time).handshake_timeout(time);
+                let mut conn: Plain = builder.connect_timeout(address, time).unwrap();
+                conn.send(b"ping".to_vec()).unwrap();
+                conn.recv_timeout(time).unwrap()
+            });
+            let mut conn = listener.accept_timeout(time).unwrap();
+            assert_eq!(conn.recv().unwrap(), b"ping");
+            conn.send(b"pong".to_vec()).unwrap();
+            assert_eq!(theirs.join().unwrap(), b"pong");
+        }
+    }
+}
+
+#[test]
+fn the_address_of_a_listener_leads_to_it_from_everywhere() {
+    let name = format!("ipc-socket-test-{}", std::process::id());
+    let listener = Server::bind(format!("unix:{name}")).unwrap();
+    let Address::Unix(path) = listener.address() else { panic!() };
+    assert!(path.is_absolute() && path.exists());
+    let path = path.clone();
+    drop(listener);
+    assert!(!path.exists());
+}

@@ -51,6 +51,7 @@ fn a_client_without_the_key_that_is_asked_for_is_told_so() {
             assert!(matches!(ours.try_recv_bytes(), Err(ConnectionError::KeyRequired)));
         }
         assert!(matches!(ours.recv_bytes_into(&mut [0; 100]), Err(ConnectionError::KeyRequired)));
+        assert!(matches!(ours.recv_bytes_into(&mut [0; 1]), Err(ConnectionError::KeyRequired)));
     }
 }
 
@@ -63,6 +64,16 @@ fn only_the_first_message_can_ask_for_a_key() {
     theirs.send_many([b"#CHALLENGE".to_vec(), b"#CHALLENGE#".to_vec()]).unwrap();
     assert_eq!(ours.recv().unwrap(), b"#CHALLENGE");
     assert_eq!(ours.recv().unwrap(), b"#CHALLENGE#");
+    // Also if the first one is long.
+    let mut ours: Plain = Client::connect(listener.address()).unwrap();
+    let mut theirs = listener.accept().unwrap();
+    let sending = thread::spawn(move || {
+        theirs.send(vec![7; 200_000]).unwrap();
+        theirs.send(b"#CHALLENGE#".to_vec()).unwrap();
+    });
+    assert_eq!(ours.recv().unwrap(), vec![7; 200_000]);
+    assert_eq!(ours.recv().unwrap(), b"#CHALLENGE#");
+    sending.join().unwrap();
 }
 
 #[test]
@@ -72,7 +83,7 @@ fn a_server_that_asks_for_no_key_is_an_error_for_a_client_with_one() {
     let started = Instant::now();
     let silent = client(patient, listener.address());
     let _theirs = listener.accept().unwrap();
-    assert!(matches!(silent.join().unwrap(), Err(Error::NoChallenge)));
+    assert!(silent.join().unwrap().is_err_and(|error| matches!(error, Error::Silent) && error.is_timeout()));
     assert!(started.elapsed() >= SHORT);
     // If it talks, that is known at once.
     let talked_to = client(keyed(b"key"), listener.address());

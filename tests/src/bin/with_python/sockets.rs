@@ -242,7 +242,7 @@ fn listener_without_key(python: &Interpreter) -> Result {
     for place in places(python)? {
         let (address, peer) = listener_of_python(python, "listener_sees_no_message", &place, &[""])?;
         let result: Result<Pipe, _> = client("key").handshake_timeout(SHORT).connect_timeout(address, PATIENCE);
-        is(&format!("{result:?}"), matches!(result, Err(SocketError::NoChallenge)))?;
+        is(&format!("{result:?}"), matches!(result, Err(SocketError::Silent)))?;
         peer.finish()?;
     }
     Ok(())

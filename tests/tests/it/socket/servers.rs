@@ -136,7 +136,7 @@ fn a_stopped_server_ends_the_waits_of_others_in_their_time_and_is_not_replaced()
             });
             in_time("the exchange of keys", &mut || {
                 let result = keyed().handshake_timeout(SHORT).connect::<(), (), Bytes, _>(&address);
-                matches!(result, Err(Error::NoChallenge))
+                matches!(result, Err(Error::Silent))
             });
             // The kernel takes in who has no key.
             let mut keyless: Plain = Client::connect_timeout(&address, LONG).unwrap();
