@@ -483,6 +483,8 @@ struct Wire {
     /// What has arrived and is not yet received, with the handles in it.
     unread: Vec<u8>,
     packets: Vec<Vec<Handle>>,
+    /// The first message is still to come, and must not ask for a key.
+    keyless: bool,
 }
 
 impl<T, C> Serialize for Receiver<T, C> {
@@ -495,6 +497,7 @@ impl<T, C> Serialize for Receiver<T, C> {
             max_handles: self.max_handles,
             unread,
             packets,
+            keyless: self.inbox.is_keyless(),
         }
         .serialize(serializer)
     }
@@ -511,6 +514,9 @@ impl<'de, T, C> Deserialize<'de> for Receiver<T, C> {
         receiver.max_message = wire.max_message.min(MAX_MESSAGE);
         receiver.max_handles = wire.max_handles.min(MAX_HANDLES);
         receiver.inbox = Inbox::redo(wire.unread, wire.packets).map_err(note)?;
+        if wire.keyless {
+            receiver.refuse_challenge();
+        }
         Ok(receiver)
     }
 }

@@ -76,7 +76,7 @@ impl Address {
             Address::Unix(path) => local(path.as_os_str().as_encoded_bytes()),
             Address::Abstract(name) => local(name.as_bytes()),
             Address::Tcp { host, .. } if host.is_empty() => Some("there is no host"),
-            Address::Tcp { host, .. } if host.contains(['\0', '/', ' ']) => Some("that is no name of a host"),
+            Address::Tcp { host, .. } if host.contains(['\0', '/', ' ', '[', ']']) => Some("that is no name of a host"),
             Address::Tcp { .. } => None,
         };
         match why {
@@ -179,7 +179,13 @@ impl From<&Path> for Address {
 
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Address {
-        Address::tcp(address.ip().to_string(), address.port())
+        match address {
+            // A link-local address means nothing without its interface.
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => {
+                Address::tcp(format!("{}%{}", v6.ip(), v6.scope_id()), address.port())
+            }
+            _ => Address::tcp(address.ip().to_string(), address.port()),
+        }
     }
 }
 

@@ -118,11 +118,17 @@ impl Arrivals {
         loop {
             let mut state = self.lock();
             let turn = if state.ready.is_empty() { self.turn(&mut state) } else { Ok(()) };
-            let next = state.ready.pop_front();
+            let refusals = std::mem::take(&mut state.refusals);
+            if !refusals.is_empty() {
+                // Before anybody is taken out, who would be lost if this panicked.
+                self.announce(&mut state);
+                drop(state);
+                refusals.iter().for_each(|refusal| (self.on_refused)(refusal));
+                state = self.lock();
+            }
+            let (next, is_full) = (state.ready.pop_front(), state.is_full);
             self.announce(&mut state);
-            let (refusals, is_full) = (std::mem::take(&mut state.refusals), state.is_full);
             drop(state);
-            refusals.iter().for_each(|refusal| (self.on_refused)(refusal));
             match next {
                 Some(socket) => return Ok(socket),
                 None => turn?,

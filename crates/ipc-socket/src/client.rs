@@ -100,7 +100,8 @@ impl Client {
 }
 
 impl ClientBuilder {
-    /// Shows the server that this end has the key, and connects only to a server that has it, too. Python's `authkey`.
+    /// Shows the server that this end has the key, and connects only to a server that has it, too, or can pass the question on; see
+    /// [Keys](crate#keys). Python's `authkey`.
     pub fn authkey(mut self, key: impl Into<Vec<u8>>) -> ClientBuilder {
         self.key = Some(key.into());
         self

@@ -15,7 +15,8 @@
 //! HMAC with MD5, whatever the challenge looks like. So who sends the newer challenge and takes both answers, and answers by the
 //! challenge's form, talks to all of them.
 //!
-//! It shows that both have the key, to both. It does not hide what is sent afterwards, and somebody in between can pass it all on.
+//! It shows to both that the other end has the key, or has got at somebody who has: challenge and answer can be passed on, also from one
+//! client to another one. It does not hide what is sent afterwards.
 //!
 //! # References
 //! CPython `Lib/multiprocessing/connection.py`, `deliver_challenge` and `answer_challenge`; RFC 2104.
@@ -119,6 +120,7 @@ impl Handshake {
         self.received.extend_from_slice(bytes);
         while let Some((header, rest)) = self.received.split_first_chunk::<HEADER>() {
             let len = match usize::try_from(i32::from_be_bytes(*header)) {
+                Ok(len) if self.step == Step::Verdict && len != WELCOME.len() => return Err(self.mistake("no verdict")),
                 Ok(len) if len <= MAX_MESSAGE => len,
                 _ => return Err(self.mistake("a message of an impossible length")),
             };

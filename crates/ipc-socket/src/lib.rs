@@ -37,8 +37,10 @@
 //! # Keys
 //!
 //! With `authkey`, both ends show that they have the same key, as CPython's do; the key does not cross. It keeps out who has no key. It does *not*
-//! hide or protect what is sent afterwards, and somebody in between can pass everything on: over a network that is not trusted, use it inside a
-//! tunnel. Up to Python 3.11 only MD5 is spoken; [`ListenerBuilder::refuse_md5`] and [`ClientBuilder::refuse_md5`] refuse it.
+//! hide or protect what is sent afterwards, and challenges and answers can be passed on: somebody in between, or a false server that several clients
+//! connect to, can look as if it had the key. So over a network that is not trusted, use it inside a tunnel; on one machine, let clients say
+//! [which user](ClientBuilder::allow) the server must be, above all where it has a name that is no file. Up to Python 3.11 only MD5 is spoken;
+//! [`ListenerBuilder::refuse_md5`] and [`ClientBuilder::refuse_md5`] refuse it.
 //!
 //! | | client without key | client with the same key | client with another key |
 //! |---|---|---|---|
@@ -57,10 +59,15 @@
 //! | `listener.address`, `listener.last_accepted` | [`Listener::address`], [`Peer::of`] the connection |
 //! | `Client(address, authkey=k)` | [`Client::builder`]`().authkey(k).connect(address)` |
 //! | `conn.send_bytes(b)`, `conn.recv_bytes()` | the same, between Rust and every CPython from 3.6 on |
+//! | `conn.send(obj)`, `conn.recv()` | typed between Rust processes; Python's pickles are not read or written: send bytes, as JSON |
+//! | `conn.poll(timeout)`, `connection.wait([…])` | [`Connection::poll`], [`wait`], also for a listener |
+//! | `listener.close()`, `backlog=1` | dropping it; as many clients may wait as the system allows |
 //!
 //! # Limits
 //!
-//! A path or abstract name has at most 107 bytes. Connections over TCP carry no handles. No TLS yet.
+//! A path or abstract name has at most 107 bytes. Connections over TCP carry no handles. No TLS yet. `/proc` must be there. To connect to a machine that does
+//! not answer takes as long as the system tries, about two minutes, unless the call has a time-out. A listener is for the process that has bound
+//! it, not for a copy made by a fork.
 #![forbid(unsafe_code)]
 
 mod address;

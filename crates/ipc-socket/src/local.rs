@@ -43,19 +43,24 @@ struct SocketFile {
 
 impl Local {
     pub(crate) fn bind_path(path: &Path, mode: u32) -> Result<Local> {
-        let folder = Folder::of(path).map_err(Error::io("open the folder of the socket"))?;
-        // So that no two replace what is left at the same time. Anybody who may read the folder can hold this up, so it is not insisted on,
-        // but then nothing is replaced either.
-        let alone = folder.lock(Deadline::after(PATIENCE)).ok();
+        // From the root, so that it is found again when the process goes to another folder.
+        let whole = std::path::absolute(path).map_err(Error::io("find the current folder"))?;
+        // So that no two replace what is left at the same time. Anybody who may read the folder can hold this up, and this user may not be one of
+        // them, so it is not insisted on; but then nothing is replaced either.
+        let alone = Folder::of(path).ok().and_then(|folder| folder.lock(Deadline::after(PATIENCE)).ok());
         let name = || path.to_fs_name::<FilesystemUdSocket>();
         let listener = match listen(name(), Some(mode)) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                if alone.is_none() || !is_left(path).map_err(Error::io("look at what is at the address"))? {
+                let left = is_left(path).map_err(Error::io("look at what is at the address"))?;
+                let Some(left) = left.filter(|_| alone.is_some()) else {
                     return Err(Error::InUse { address: Address::unix(path).to_string() });
-                }
-                match fs::remove_file(path) {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {} // somebody else was faster
-                    removed => removed.map_err(Error::io("remove the socket that a dead process has left"))?,
+                };
+                // Not if this process was stopped meanwhile, and another one, without the lock, has made a socket after somebody's `rm`.
+                if identity(path).is_ok_and(|now| now == left) {
+                    match fs::remove_file(path) {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {} // somebody else was faster
+                        removed => removed.map_err(Error::io("remove the socket that a dead process has left"))?,
+                    }
                 }
                 crash_point!("bind.replacing");
                 listen(name(), Some(mode))
@@ -65,8 +70,6 @@ impl Local {
         let listener = listener.map_err(|error| refused(error, &Address::unix(path)))?;
         crash_point!("bind.bound");
         let about = fs::symlink_metadata(path).map_err(Error::io("look at the socket"))?;
-        // From the root, so that it is found again when the process goes to another folder.
-        let whole = std::path::absolute(path).map_err(Error::io("find the current folder"))?;
         let file = SocketFile { path: whole, device: about.dev(), inode: about.ino(), pid: std::process::id() };
         permit(&file, path, mode).map_err(Error::io("set the permissions of the socket"))?;
         drop(alone);
@@ -122,7 +125,7 @@ fn permit(own: &SocketFile, path: &Path, mode: u32) -> io::Result<()> {
         return Err(io::Error::other("somebody has put another file in its place"));
     }
     // A file that is open like this can be changed by this path only, and no other file can come in between.
-    fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), Permissions::from_mode(mode))
+    fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), Permissions::from_mode(mode & 0o777))
 }
 
 fn refused(error: io::Error, address: &Address) -> Error {
@@ -134,14 +137,21 @@ fn refused(error: io::Error, address: &Address) -> Error {
 
 /// Whether the file is a socket that no process has. A datagram socket that is connected to it finds out, and nobody is disturbed: a
 /// living stream socket is of the wrong kind for it, also one that does not listen yet.
-fn is_left(path: &Path) -> io::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false), // just removed; the caller tries again
-        Ok(about) if about.file_type().is_socket() => {}
-        other => return other.map(|_| false),
-    }
+///
+/// Returns device and inode of one that is left.
+fn is_left(path: &Path) -> io::Result<Option<(u64, u64)>> {
+    let about = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None), // just removed; the caller tries again
+        Ok(about) if about.file_type().is_socket() => (about.dev(), about.ino()),
+        other => return other.map(|_| None),
+    };
     let probe = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
-    Ok(connect(probe.as_raw_fd(), &UnixAddr::new(path)?) == Err(Errno::ECONNREFUSED))
+    let refused = connect(probe.as_raw_fd(), &UnixAddr::new(path)?) == Err(Errno::ECONNREFUSED);
+    Ok(refused.then_some(about))
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|about| (about.dev(), about.ino()))
 }
 
 /// Connects to a local socket. A server whose queue of clients is full is waited for.

@@ -32,7 +32,7 @@ pub(crate) fn bind(host: &str, port: u16) -> Result<TcpListener> {
 
 /// Connects to the first address of the host at which somebody listens.
 pub(crate) fn dial(host: &str, port: u16, deadline: Deadline) -> Result<OwnedFd> {
-    let mut last = None;
+    let (mut refused, mut last) = (false, None);
     for address in resolve(host, port)? {
         let stream = match deadline.remaining() {
             None => TcpStream::connect(address),
@@ -40,17 +40,19 @@ pub(crate) fn dial(host: &str, port: u16, deadline: Deadline) -> Result<OwnedFd>
             Some(left) => TcpStream::connect_timeout(&address, left),
         };
         match stream {
-            Ok(stream) if is_own(&stream) => {}
+            Ok(stream) if is_own(&stream) => refused = true,
             Ok(stream) => return Ok(stream.into()),
-            Err(error) => last = Some(error),
+            Err(error) => match error.kind() {
+                // A listener that is closed at this moment resets those that it has not accepted.
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => refused = true,
+                _ => last = Some(error),
+            },
         }
     }
+    // If one of the host's addresses is refused, the other ones, which cannot be used here, say nothing: somebody may listen soon.
     Err(match last {
         Some(error) if error.kind() == io::ErrorKind::TimedOut && deadline.has_passed() => Error::Timeout,
-        // A listener that is closed at this moment resets those that it has not accepted.
-        Some(error) if !matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset) => {
-            Error::io("connect to the address")(error)
-        }
+        Some(error) if !refused => Error::io("connect to the address")(error),
         _ => Error::NotListening { address: Address::tcp(host, port).to_string() },
     })
 }

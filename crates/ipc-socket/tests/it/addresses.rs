@@ -52,7 +52,7 @@ fn addresses_that_cannot_be_bound_say_why() {
     let long = format!("unix:/tmp/{}", "x".repeat(103));
     for (address, part) in [
         (long.as_str(), "longer than 107"),
-        ("unix:/no/such/folder/s", "open the folder"),
+        ("unix:/no/such/folder/s", "listen at the address"),
         ("unix:/dev/null", "in use"),
         ("unix:/tmp", "in use"),
         ("tcp:203.0.113.1:0", "not an address of this machine"),
