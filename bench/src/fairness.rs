@@ -140,7 +140,7 @@ fn spawn<'scope, T: Send + 'scope>(
 }
 
 /// As many as this process may have; by itself it is often 1,024.
-fn allow_many_files() -> nix::Result<()> {
+pub(crate) fn allow_many_files() -> nix::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most)
 }

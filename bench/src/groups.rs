@@ -33,6 +33,7 @@ pub(crate) enum Unit {
     Microseconds,
     MessagesPerSecond,
     ConnectionsPerSecond,
+    OperationsPerSecond,
     GigabytesPerSecond,
     /// Counted, not timed: one round tells all.
     AllocationsPerMessage,
@@ -40,6 +41,9 @@ pub(crate) enum Unit {
     Percent,
     /// How many times as much one thing is as another.
     Times,
+    Threads,
+    Bytes,
+    Kibibytes,
 }
 
 pub(crate) static PING_PONG: Group = Group {
@@ -370,8 +374,66 @@ pub(crate) static FIFO_PING_PONG: Group = Group {
     placement: Placement::OneCpu,
 };
 
+pub(crate) static MANAGER_GET: Group = Group {
+    id: "manager-get",
+    title: "a number out of a dictionary in a server, two CPUs",
+    about: "time of a get, one after the other, by one client; the reference sends as many bytes to and fro, and nobody sleeps; \
+            less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static MANAGER_GET_ASLEEP: Group = Group {
+    id: "manager-get-asleep",
+    title: "a number out of a dictionary in a server that sleeps, two CPUs",
+    about: "time of a get, 2 ms after the one before, the median; the reference sends as many bytes to and fro; less is better",
+    unit: Unit::Microseconds,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static MANAGER_PIPELINED: Group = Group {
+    id: "manager-pipelined",
+    title: "a dictionary in a server, 100 operations at a time, two CPUs",
+    about: "operations per second of one client; the reference sends as many bytes to and fro; more is better",
+    unit: Unit::OperationsPerSecond,
+    placement: Placement::TwoCpus,
+};
+
+// Free, as the four and the server are to share the machine as they would.
+pub(crate) static MANAGER_CLIENTS: Group = Group {
+    id: "manager-clients",
+    title: "a dictionary in a server, 100 gets at a time, by several processes",
+    about: "gets per second of all processes together; more is better",
+    unit: Unit::OperationsPerSecond,
+    placement: Placement::Free,
+};
+
+pub(crate) static MANAGER_IDLE: Group = Group {
+    id: "manager-idle",
+    title: "1,000 clients of a server, none of which asks for anything",
+    about: "how much the server's memory grows by each of them; less is better",
+    unit: Unit::Kibibytes,
+    placement: Placement::Free,
+};
+
+pub(crate) static MANAGER_IDLE_THREADS: Group = Group {
+    id: "manager-idle-threads",
+    title: "1,000 clients of a server, its threads",
+    about: "how many it has while all of them are connected; less is better",
+    unit: Unit::Threads,
+    placement: Placement::Free,
+};
+
+pub(crate) static MANAGER_OBJECTS: Group = Group {
+    id: "manager-objects",
+    title: "100,000 objects in a server with 1,000 clients",
+    about: "how much the server's memory grows by each of them; less is better",
+    unit: Unit::Bytes,
+    placement: Placement::Free,
+};
+
 /// All of them, in the order in which they are measured.
-pub(crate) static ALL: [&Group; 40] = [
+pub(crate) static ALL: [&Group; 47] = [
     &PING_PONG,
     &ONE_WAY,
     &TYPED,
@@ -412,6 +474,13 @@ pub(crate) static ALL: [&Group; 40] = [
     &SOCKET_CONNECT,
     &SOCKET_1000,
     &SOCKET_1000_RATE,
+    &MANAGER_GET,
+    &MANAGER_GET_ASLEEP,
+    &MANAGER_PIPELINED,
+    &MANAGER_CLIENTS,
+    &MANAGER_IDLE,
+    &MANAGER_IDLE_THREADS,
+    &MANAGER_OBJECTS,
 ];
 
 impl Group {
@@ -427,10 +496,14 @@ impl Unit {
             Unit::Microseconds => "µs",
             Unit::MessagesPerSecond => "messages/s",
             Unit::ConnectionsPerSecond => "connections/s",
+            Unit::OperationsPerSecond => "operations/s",
             Unit::GigabytesPerSecond => "GB/s",
             Unit::AllocationsPerMessage => "allocations",
             Unit::Percent => "%",
             Unit::Times => "times",
+            Unit::Threads => "threads",
+            Unit::Bytes => "B",
+            Unit::Kibibytes => "KiB",
         }
     }
 
@@ -439,9 +512,10 @@ impl Unit {
         match self {
             Unit::Nanoseconds | Unit::Microseconds if figure < 100.0 => format!("{figure:.1}"),
             Unit::Nanoseconds | Unit::Microseconds => format!("{figure:.0}"),
-            Unit::MessagesPerSecond if figure >= 1e6 => format!("{:.2} M", figure / 1e6),
-            Unit::MessagesPerSecond => format!("{:.0} k", figure / 1e3),
-            Unit::ConnectionsPerSecond => format!("{figure:.0}"),
+            Unit::MessagesPerSecond | Unit::OperationsPerSecond if figure >= 1e6 => format!("{:.2} M", figure / 1e6),
+            Unit::MessagesPerSecond | Unit::OperationsPerSecond => format!("{:.0} k", figure / 1e3),
+            Unit::ConnectionsPerSecond | Unit::Threads | Unit::Bytes => format!("{figure:.0}"),
+            Unit::Kibibytes => format!("{figure:.1}"),
             Unit::GigabytesPerSecond | Unit::AllocationsPerMessage | Unit::Times => format!("{figure:.2}"),
             Unit::Percent => format!("{figure:.4}"),
         }
@@ -453,7 +527,10 @@ impl Unit {
 
     /// Whether a figure means something by itself, on any machine, so that it needs no reference.
     pub(crate) fn is_absolute(self) -> bool {
-        matches!(self, Unit::AllocationsPerMessage | Unit::Percent | Unit::Times)
+        matches!(
+            self,
+            Unit::AllocationsPerMessage | Unit::Percent | Unit::Times | Unit::Threads | Unit::Bytes | Unit::Kibibytes
+        )
     }
 }
 
@@ -486,7 +563,7 @@ mod tests {
     #[test]
     fn goals_name_rows_of_their_group() {
         for row in rows::ALL.iter().copied().flatten() {
-            if let Goal::Times(others) = row.goal {
+            if let Goal::Times(others) | Goal::Parts(others) = row.goal {
                 let is_there = |name| row.group.rows().iter().any(|other| other.name == name);
                 assert!(others.iter().all(|(name, _)| is_there(*name)), "{}", row.name);
             }

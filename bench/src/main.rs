@@ -14,6 +14,7 @@
 //! - `records` measures messages through FIFOs, from one process or several to one.
 //! - `network` measures connections that begin with an address, whoever carries them: `visitors` how many a server can receive,
 //!   and `fairness` how evenly it serves a thousand at once.
+//! - `store` measures dictionaries in a server, whoever serves.
 //! - `exclusion` measures locks and semaphores, and `memory` numbers and bytes that are shared, whoever made them; `raw` has
 //!   what one writes by hand instead.
 //! - `runner` does the rounds, with `probe` and `machine` watching for disturbances; `report` makes tables of it.
@@ -42,6 +43,7 @@ mod report;
 mod rows;
 mod runner;
 mod stats;
+mod store;
 mod stream;
 mod transfer;
 mod visitors;

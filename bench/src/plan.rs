@@ -51,9 +51,22 @@ impl Plan {
     where
         F: FnOnce(Window) -> Outcome<f64> + Copy + Send + 'static,
     {
-        let window = self.window;
-        let timed = on_cpu(self.cpus.map(|cpus| cpus.0), || Process::spawn(timed, window))?;
+        self.one(timed, self.window)
+    }
+
+    /// Runs `timed` in a process, where whoever it talks to runs already.
+    pub(crate) fn one<F, A>(&self, timed: F, args: A) -> Outcome<f64>
+    where
+        F: FnOnce(A) -> Outcome<f64> + Copy + Send + 'static,
+        A: Serialize + DeserializeOwned,
+    {
+        let timed = on_cpu(self.cpus.map(|cpus| cpus.0), || Process::spawn(timed, args))?;
         join(timed, Instant::now() + LIMIT)
+    }
+
+    /// The same with all on the first processor.
+    pub(crate) fn on_one_cpu(&self) -> Plan {
+        Plan { cpus: self.cpus.map(|(first, _)| (first, first)), ..*self }
     }
 
     /// Runs `work` in a process for each of the arguments, all at once, and returns what they do.

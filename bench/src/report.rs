@@ -196,6 +196,9 @@ impl RowReport {
             Goal::Times(goals) => {
                 summary.map(|_| goals.iter().all(|(name, goal)| times(*name).is_none_or(|is| is >= *goal)))
             }
+            Goal::Parts(goals) => {
+                summary.map(|_| goals.iter().all(|(name, goal)| times(*name).is_none_or(|is| is <= *goal)))
+            }
             Goal::MedianAtMost(goal) => summary.map(|summary| summary.median <= goal),
             Goal::MedianAtLeast(goal) => summary.map(|summary| summary.median >= goal),
             Goal::Below(goal) => summary.map(|summary| summary.max < goal),
@@ -204,10 +207,11 @@ impl RowReport {
         let goal = match (row.goal, best()) {
             (Goal::Reference | Goal::Look, _) => None,
             (goal @ Goal::BestAtLeast(_), Some(best)) => Some(format!("{} (is {best:.2})", goal.text())),
-            (Goal::Times(goals), _) => {
+            (Goal::Times(goals) | Goal::Parts(goals), _) => {
+                let how = if matches!(row.goal, Goal::Times(_)) { "at least" } else { "at most" };
                 let text = |(name, goal): &(&'static str, f64)| match times(name) {
-                    Some(is) => format!("at least {goal} of `{name}` (is {is:.2})"),
-                    None => format!("at least {goal} of `{name}` (not measured)"),
+                    Some(is) => format!("{how} {goal} of `{name}` (is {is:.2})"),
+                    None => format!("{how} {goal} of `{name}` (not measured)"),
                 };
                 Some(goals.iter().map(text).collect::<Vec<_>>().join(", "))
             }
@@ -339,6 +343,9 @@ mod tests {
         assert_eq!(met(measured(&C, &[3.0, 6.0])), Some(true));
         assert_eq!(met(measured(&C, &[2.0, 4.0])), Some(false), "2 of a, 1 of b");
         assert_eq!(met(measured(&C, &[])), None);
+        static D: Row = Row { name: "c", goal: Goal::Parts(&[("a", 3.0), ("b", 1.5), ("d", 0.1)]), ..A };
+        assert_eq!(met(measured(&D, &[3.0, 6.0])), Some(true));
+        assert_eq!(met(measured(&D, &[3.2, 6.4])), Some(false), "3.2 of a");
     }
 
     #[test]

@@ -9,6 +9,8 @@ mod fifo;
 mod iceoryx2;
 mod interprocess;
 mod ipc_channel;
+mod manager;
+mod manager_memory;
 mod pictures;
 mod posix_mq;
 mod process;
@@ -20,6 +22,7 @@ mod raw_fifo;
 mod raw_memory;
 mod raw_pipe;
 mod raw_socket;
+mod redis;
 mod shm;
 mod simplex;
 mod socket;
@@ -58,6 +61,9 @@ pub(crate) const ALL: &[&[Row]] = &[
     fifo::ROWS,
     std_net::ROWS,
     socket::ROWS,
+    manager::ROWS,
+    manager_memory::ROWS,
+    redis::ROWS,
     interprocess::ROWS,
     ipc_channel::ROWS,
     posix_mq::ROWS,
@@ -88,6 +94,8 @@ pub(crate) enum Goal {
     BestAtLeast(f64),
     /// The median ratio to each of these rows of the group, which need not be the reference, is at least so much.
     Times(&'static [(&'static str, f64)]),
+    /// As `Times`, but at most.
+    Parts(&'static [(&'static str, f64)]),
     /// The median is at most this, in the group's unit.
     MedianAtMost(f64),
     /// The median is at least this, in the group's unit.
@@ -113,16 +121,18 @@ impl Goal {
             Goal::AtMost(ratio) => format!("at most {ratio}"),
             Goal::AtLeast(ratio) => format!("at least {ratio}"),
             Goal::BestAtLeast(ratio) => format!("best at least {ratio}"),
-            Goal::Times(others) => {
-                let texts = others.iter().map(|(name, ratio)| format!("at least {ratio} of `{name}`"));
-                texts.collect::<Vec<_>>().join(", ")
-            }
+            Goal::Times(others) => of_others("at least", others),
+            Goal::Parts(others) => of_others("at most", others),
             Goal::MedianAtMost(figure) => format!("median at most {figure}"),
             Goal::MedianAtLeast(figure) => format!("median at least {figure}"),
             Goal::Below(figure) => format!("below {figure}"),
             Goal::Zero => "none".into(),
         }
     }
+}
+
+fn of_others(how: &str, others: &[(&str, f64)]) -> String {
+    others.iter().map(|(name, ratio)| format!("{how} {ratio} of `{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// Sends until the receiver is gone, which is how every measurement in one direction ends.

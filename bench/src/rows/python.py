@@ -1,4 +1,4 @@
-"""Times multiprocessing's locks, shared memory, queues and connections from inside, and prints a figure in the unit of its group."""
+"""Times multiprocessing's locks, shared memory, queues, connections and managers from inside, and prints a figure in the unit of its group."""
 
 import multiprocessing
 import os
@@ -6,6 +6,7 @@ import signal
 import sys
 from itertools import count as numbers, repeat
 from multiprocessing.connection import Client, Listener
+from multiprocessing.managers import SyncManager
 from multiprocessing.shared_memory import SharedMemory
 from time import perf_counter_ns
 
@@ -186,6 +187,29 @@ def visitors(warm_up, length):
     return 16 * batches / (elapsed / 1e9)
 
 
+def manager(warm_up, length, cpu):
+    """Of a get, from a dictionary in a manager's process, in nanoseconds."""
+
+    def begin():
+        end_some_time()
+        os.sched_setaffinity(0, {cpu})
+
+    server = SyncManager(ctx=context)
+    server.start(initializer=begin)
+    expected = {f"key {n}": 1_000_000_000 + n for n in range(100)}
+    dictionary = server.dict(expected)
+
+    def batch():
+        for key, value in expected.items():
+            if dictionary.get(key) != value:
+                sys.exit(f"another value than {value}")
+
+    run(batch, warm_up)
+    batches, elapsed = run(batch, length)
+    server.shutdown()
+    return elapsed / (len(expected) * batches)
+
+
 def run(batch, length):
     batches, start = 0, perf_counter_ns()
     while True:
@@ -222,6 +246,8 @@ def main(what, warm_up, length, cpu=None):
         return echoes("AF_INET", warm_up, length)
     if what == "visitors":
         return visitors(warm_up, length)
+    if what == "manager":
+        return manager(warm_up, length, int(cpu))
     sys.exit(f"no such measurement: {what}")
 
 

@@ -6,11 +6,13 @@ use std::process::{Command, Stdio};
 use super::{Goal, Row};
 use crate::failure::{Failure, Outcome};
 use crate::groups::{
-    LOCK, LOCK_CONTENDED, QUEUE_1_1, SEGMENTS, SEMAPHORE, SOCKET_CONNECT, SOCKET_PING_PONG, SOCKET_PING_PONG_TCP, VALUE,
+    LOCK, LOCK_CONTENDED, MANAGER_GET, QUEUE_1_1, SEGMENTS, SEMAPHORE, SOCKET_CONNECT, SOCKET_PING_PONG,
+    SOCKET_PING_PONG_TCP, VALUE,
 };
 use crate::plan::{Plan, on_cpu};
 
 pub(super) const QUEUE: &str = "Python: Queue of bytes";
+pub(super) const MANAGER: &str = "Python: Manager().dict().get";
 const ECHO: &str = "Python: send_bytes, recv_bytes";
 
 pub(crate) const ROWS: &[Row] = &[
@@ -37,6 +39,13 @@ pub(crate) const ROWS: &[Row] = &[
         name: "Python: Listener, Client, with a key",
         goal: Goal::Look,
         measure: |plan| ask("visitors", plan),
+    },
+    Row { group: &MANAGER_GET, name: MANAGER, goal: Goal::Look, measure: |plan| ask("manager", plan) },
+    Row {
+        group: &MANAGER_GET,
+        name: "Python: Manager().dict().get, both on one CPU",
+        goal: Goal::Look,
+        measure: |plan| ask("manager", &plan.on_one_cpu()),
     },
 ];
 
