@@ -8,10 +8,13 @@
 mod attach;
 mod frames;
 mod handles;
+mod handshake;
 mod input;
 mod list;
 pub mod mutate;
 mod queue;
+mod records;
+mod requests;
 mod script;
 mod values;
 
@@ -42,6 +45,12 @@ pub const TARGETS: &[Target] = &[
     Target { name: "list", run: list::run },
     // A queue gives values or errors, whatever somebody writes over its memory.
     Target { name: "queue", run: queue::run },
+    // Nobody is let in without the key, however the bytes are cut, and nothing behind them is read.
+    Target { name: "handshake", run: handshake::run },
+    // Messages come out of a FIFO as they were written, or torn, or are garbage.
+    Target { name: "records", run: records::run },
+    // A manager's server answers each request once, and keeps nothing that nobody holds.
+    Target { name: "requests", run: requests::run },
 ];
 
 /// The longest input that is made.

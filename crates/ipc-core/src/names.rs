@@ -1,5 +1,6 @@
 //! Names in the file system that are removed in any case, also when the process that made them is killed.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -29,22 +30,40 @@ enum Entry {
     File(Mark),
     /// Where there is going to be a FIFO, which has its name as soon as it is made.
     Fifo(OsString), // a path need not be text, and one that is sent as a path must be
+    /// Where none is going to be any more.
+    NoFifo(OsString),
 }
 
-impl Entry {
-    /// Removes the name. Until `deadline` it waits for a folder that somebody has locked. Returns whether it may be worth while to try again:
-    /// somebody owns the FIFO, or the folder is still locked.
-    fn remove(&self, deadline: Deadline) -> bool {
-        match self {
-            Entry::File(mark) => {
-                mark.remove();
-                false
-            }
-            Entry::Fifo(path) => {
-                let path = Path::new(path);
-                Folder::of(path).is_ok_and(|folder| folder.remove_if_left(path, deadline))
-            }
+/// What is to be removed.
+#[derive(Debug, Default)]
+struct Entries {
+    files: Vec<Mark>,
+    fifos: HashSet<OsString>,
+}
+
+impl Entries {
+    fn take_in(&mut self, entry: Entry) {
+        match entry {
+            Entry::File(mark) => self.files.push(mark),
+            Entry::Fifo(path) => drop(self.fifos.insert(path)),
+            Entry::NoFifo(path) => drop(self.fifos.remove(&path)),
         }
+    }
+
+    /// Removes the names. Until `deadline` it waits for folders that somebody has locked. What remains is what may be worth while to try
+    /// again: somebody owns the FIFO, or the folder is still locked.
+    fn remove(&mut self, deadline: Deadline) {
+        self.files.drain(..).for_each(|mark| mark.remove());
+        self.fifos.retain(|path| {
+            let path = Path::new(path);
+            // Most are gone, and for those the folder need not be waited for.
+            let is_gone = fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            !is_gone && Folder::of(path).is_ok_and(|folder| folder.remove_if_left(path, deadline))
+        });
+    }
+
+    fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.fifos.is_empty()
     }
 }
 
@@ -91,7 +110,7 @@ impl Mark {
 pub struct NameScope {
     /// `None` once the scope ends.
     watcher: Option<(Sender<Entry>, Process<()>)>,
-    entries: Vec<Entry>,
+    entries: Entries,
     pid: u32,
 }
 
@@ -107,7 +126,11 @@ impl NameScope {
         let nowhere = || crate::Stdio::Null;
         let builder = Builder::new().name("ipc-names").core_dumps(false).group_of_its_own();
         let watcher = builder.stdin(nowhere()).stdout(nowhere()).spawn(watch, receiver)?;
-        Ok(NameScope { watcher: Some((write.try_into()?, watcher)), entries: Vec::new(), pid: std::process::id() })
+        Ok(NameScope {
+            watcher: Some((write.try_into()?, watcher)),
+            entries: Entries::default(),
+            pid: std::process::id(),
+        })
     }
 
     /// As [`Segment::create_named`], and the name is removed with the scope.
@@ -130,6 +153,16 @@ impl NameScope {
         self.enter(Entry::Fifo(path.into()))
     }
 
+    /// Takes back what was announced: the FIFO at `path` was removed, or is to stay. For the crates of the mechanisms.
+    ///
+    /// # Errors
+    /// As [`announce`](NameScope::announce).
+    #[doc(hidden)]
+    pub fn forget(&mut self, path: &Path) -> Result<()> {
+        let path = std::path::absolute(path).map_err(Error::io("find the folder of a name"))?;
+        self.enter(Entry::NoFifo(path.into()))
+    }
+
     pub(crate) fn add(&mut self, mark: Mark) -> Result<()> {
         self.enter(Entry::File(mark))
     }
@@ -142,7 +175,7 @@ impl NameScope {
             sender.send_timeout(&entry, PATIENCE)?;
             crate::crash_point!("names.marked");
         }
-        self.entries.push(entry);
+        self.entries.take_in(entry);
         Ok(())
     }
 }
@@ -154,9 +187,7 @@ impl Drop for NameScope {
         }
         // What somebody owns has its owner to remove it, so that is not waited for.
         let deadline = Deadline::after(PATIENCE);
-        self.entries.iter().for_each(|entry| {
-            entry.remove(deadline);
-        });
+        self.entries.remove(deadline);
         if let Some((sender, watcher)) = self.watcher.take() {
             drop(sender);
             // It has nothing left to do, but may be stopped, or kept waiting by a forked copy that has our end of the pipe.
@@ -174,13 +205,13 @@ const AGAIN: Duration = Duration::from_millis(5);
 
 fn watch(mut entries: Receiver<Entry>) {
     let _ = nix::unistd::setsid();
-    let mut known: Vec<Entry> = Vec::new();
+    let mut known = Entries::default();
     let parent = crate::parent_process().ok().flatten();
     // Until the parent ends: a copy of it that was forked may have the other end of the pipe.
     if let Some(sentinel) = parent.as_ref().and_then(|parent| parent.sentinel()) {
         while let Ok(ready) = wait(&[&entries, &sentinel], Duration::MAX) {
             match ready.contains(&0).then(|| entries.try_recv()) {
-                Some(Ok(entry)) => known.push(entry),
+                Some(Ok(entry)) => known.take_in(entry),
                 Some(Err(error)) if !error.is_would_block() => break,
                 _ if ready.contains(&1) => break,
                 _ => {}
@@ -188,13 +219,13 @@ fn watch(mut entries: Receiver<Entry>) {
         }
     }
     while let Ok(entry) = entries.try_recv() {
-        known.push(entry);
+        known.take_in(entry);
     }
     crate::crash_point!("names.watcher-woken");
     // One that somebody has by now, or cannot be got at, does not hold up the others.
     let deadline = Deadline::after(PATIENCE);
     loop {
-        known.retain(|entry| entry.remove(Deadline::NOW));
+        known.remove(Deadline::NOW);
         if known.is_empty() || deadline.has_passed() {
             return;
         }

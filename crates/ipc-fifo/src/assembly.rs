@@ -149,6 +149,11 @@ impl Assembly {
         !self.unfinished.is_empty()
     }
 
+    /// Whether the writer of an unfinished message is known to be gone.
+    pub fn is_without_writer(&self) -> bool {
+        self.unfinished.iter().any(|message| message.gone)
+    }
+
     /// This writer is gone: if its message is still unfinished when all has been taken that a *later* read found, it is torn.
     pub fn mark_gone(&mut self, writer: u64) {
         self.unfinished.iter_mut().filter(|message| message.writer == writer).for_each(|message| message.gone = true);

@@ -5,18 +5,28 @@ use std::time::Duration;
 
 use ipc_core::{Connection, Deadline, Receiver, Sender};
 
-use crate::end::set_wait;
 use crate::error::Result;
 use crate::fifo::Fifo;
-use crate::open;
+use crate::pairing::pair;
 
 /// Makes a two-way connection of two FIFOs, to the one process that makes one with both exchanged: what it has as `input` is our `output`.
 /// Waits for it; either may come first. If the other side gives up (its time is over) just when this one has seen it, this one gets a connection
 /// that is disconnected.
 ///
-/// On the wire are CPython's frames, without records, so there may be one process on each side only, which may be a Python program that
-/// opens both ends. A process that dies is noticed as with a pipe: [`Disconnected`](ipc_core::Error::Disconnected), or
-/// [`Truncated`](ipc_core::Error::Truncated) in the middle of a message.
+/// On the wire are CPython's frames, without records, so there may be one process on each side only.
+///
+/// # When a process dies
+///
+/// It is noticed as with a pipe: [`Disconnected`](ipc_core::Error::Disconnected), or [`Truncated`](ipc_core::Error::Truncated) in the middle of a
+/// message. One that is started again and connects waits until the other side has dropped its end of the old connection, both halves of
+/// it, and connected again. So every connection is with one process, and begins with the first byte that this one sends. A side that
+/// is stopped is waited for until the time is over.
+///
+/// # With a Python program
+///
+/// It opens both ends itself, the one for reading and the one for writing, in either order, and sends only when it has both: what comes
+/// before is dropped. Of such a program it is not known whether it is still in an old connection; it should have noticed the end
+/// of that before this side comes again, and this side before the program does.
 ///
 /// ```
 /// use ipc_fifo::{Connection, Fifo, Process, connect};
@@ -40,15 +50,19 @@ use crate::open;
 /// ```
 ///
 /// # Errors
-/// As [`Fifo::read_end`] and [`Fifo::write_end`].
+/// [`Error::BadPath`](crate::Error::BadPath) if both are the same FIFO; else as [`Fifo::read_end`] and [`Fifo::write_end`].
 ///
 /// # References
-/// CPython `multiprocessing.connection.Connection`, for its frames; fifo(7).
+/// `F_OFD_SETLK` in fcntl(2), by which the two know each other; CPython `multiprocessing.connection.Connection`, for its frames; fifo(7).
 pub fn connect<Tx: ?Sized, Rx, C>(input: &Fifo, output: &Fifo) -> Result<Connection<Tx, Rx, C>> {
     connect_by(input, output, Deadline::NEVER)
 }
 
 /// As [`connect`], but does not wait.
+///
+/// It finds one who has both ends open already, as a program of another kind may have. One that calls `connect` looks a hundred times a
+/// second who has come, and would have to do so during this call: to try now and then is no way to meet it. Take
+/// [`connect_timeout`], with 50 ms or more.
 ///
 /// # Errors
 /// [`WouldBlock`](crate::Error::WouldBlock): the other side has not come. Else as [`connect`].
@@ -57,6 +71,9 @@ pub fn try_connect<Tx: ?Sized, Rx, C>(input: &Fifo, output: &Fifo) -> Result<Con
 }
 
 /// As [`connect`], but waits no longer than `timeout`.
+///
+/// The two sides look every 10 ms, each in its time, whether the other one is there. With less than about 50 ms they are likely to miss each
+/// other, again and again if both try in a loop.
 ///
 /// # Errors
 /// [`Timeout`](crate::Error::Timeout): the other side did not come. Else as [`connect`].
@@ -69,9 +86,9 @@ pub fn connect_timeout<Tx: ?Sized, Rx, C>(
 }
 
 fn connect_by<Tx: ?Sized, Rx, C>(input: &Fifo, output: &Fifo, deadline: Deadline) -> Result<Connection<Tx, Rx, C>> {
-    let (input, output) = open::both(input.path(), output.path(), deadline)?;
-    set_wait(&input, true)?;
-    set_wait(&output, true)?;
+    let (input, output) = pair(input.path(), output.path(), deadline)?;
+    // They stay as they were opened, with O_NONBLOCK: what could be read or written a moment ago may be gone, if somebody else has the FIFO open
+    // the same way, and a call with a time-out must not wait for it without end.
     let receiver: Receiver<Rx, C> = OwnedFd::from(input).try_into()?;
     let sender: Sender<Tx, C> = OwnedFd::from(output).try_into()?;
     Ok(Connection::from_halves(sender, receiver))

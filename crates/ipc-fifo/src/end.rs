@@ -58,8 +58,12 @@ impl End {
 
     /// How many bytes are in the pipe at most.
     pub(crate) fn pipe_size(&self) -> usize {
-        fcntl(&self.file, FcntlArg::F_GETPIPE_SZ).ok().and_then(|size| usize::try_from(size).ok()).unwrap_or(USUAL)
+        pipe_size(&self.file)
     }
+}
+
+pub(crate) fn pipe_size(file: &File) -> usize {
+    fcntl(file, FcntlArg::F_GETPIPE_SZ).ok().and_then(|size| usize::try_from(size).ok()).unwrap_or(USUAL)
 }
 
 pub(crate) fn set_wait(file: &File, may_wait: bool) -> Result<()> {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::end::set_wait;
 use crate::error::{Error, Result};
 use crate::name::{
-    Claim, Found, Owned, check_mode, check_path, lock_folder, make_or_find, may_be_left, release, set_mode,
+    Claim, Found, Owned, PATIENCE, check_mode, check_path, lock_folder, make_or_find, may_be_left, release, set_mode,
 };
 use crate::open::{self, Place};
 use crate::reader::Reader;
@@ -44,6 +44,13 @@ use crate::writer::Writer;
 ///
 /// A killed owner leaves the name. The next `create` of the same path by the same user takes it over, and who has the FIFO open goes on
 /// with it; a [`Scope`](crate::Scope) removes the names of a killed process at once.
+///
+/// # In a folder that others can read
+///
+/// Who owns a name, and who is just making one, is told by locks on the folder, which any user may take who can read it, as `/tmp`. Nobody
+/// gets more than his permissions by that, but he can keep names from being made (`create` fails after a second) and from being
+/// taken over or removed after a death (all of them look owned), as long as he likes. Where not all users are trusted take a
+/// folder of one's own, such as `$XDG_RUNTIME_DIR`.
 ///
 /// # References
 /// fifo(7), mkfifo(3); CPython `os.mkfifo`.
@@ -311,7 +318,7 @@ impl Fifo {
 impl Drop for Fifo {
     fn drop(&mut self) {
         if let Some(owned) = self.owned.as_ref().and_then(release) {
-            owned.remove();
+            owned.remove(Deadline::after(PATIENCE));
         }
     }
 }

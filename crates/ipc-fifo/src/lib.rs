@@ -74,7 +74,9 @@
 //!
 //! Local file systems only. At most 256 unfinished messages at once: of more, the oldest is torn. A process that has restored the default
 //! action of SIGPIPE, which Rust programs do not by themselves, is ended by that signal when it sends to nobody. Who may write the
-//! FIFO may fill it with what it likes, and is trusted not to write in another writer's name.
+//! FIFO may fill it with what it likes, and is trusted not to write in another writer's name. Who may only read it can lock it: by locks on
+//! all of it no [`Writer`] can be opened, and nobody can [`connect`], as long as they last; so let nobody read whom you do not trust with
+//! that. The same with the folder, and who has the names in it: see [`Fifo`].
 #![deny(unsafe_code)] // allowed again in sys.rs
 
 #[doc(hidden)] // for fuzzing
@@ -85,6 +87,7 @@ mod error;
 mod fifo;
 mod name;
 mod open;
+mod pairing;
 mod reader;
 #[doc(hidden)] // for fuzzing, and for tests that write records themselves
 pub mod record;

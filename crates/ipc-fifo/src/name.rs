@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::open::Place;
 
 /// How long to wait for a process that is just making or removing a name in the same folder: it may be stopped.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// How often to try again when a foreign program makes and removes the same name all the time.
 const ATTEMPTS: u32 = 100;
 const PERMISSIONS: u32 = 0o777;
@@ -66,19 +66,19 @@ impl Owned {
         let mode = self.place.about().map(|about| about.mode() & PERMISSIONS);
         let done = mode.and_then(|mode| set_mode(&self.place, mode));
         if done.is_err() {
-            self.remove(); // with its mark it would look as if it had been left by the dead
+            self.remove(Deadline::after(PATIENCE)); // with its mark it would look as if it had been left by the dead
         }
         done
     }
 
-    /// Removes the name, if it still is that of this file.
-    pub(crate) fn remove(self) {
+    /// Removes the name, if it still is that of this file. Until `deadline` it waits for who else has the folder.
+    pub(crate) fn remove(self, deadline: Deadline) {
         if self.pid != std::process::id() {
             return; // a copy that came about by a fork
         }
         // Nobody takes it over as long as it is owned. The lock is against one who makes another after somebody's `rm`; if the folder
         // stays locked, that is less likely than that the name would be left.
-        let alone = self.folder.lock(Deadline::after(PATIENCE));
+        let alone = self.folder.lock(deadline);
         let there = fs::symlink_metadata(&self.path);
         if there.is_ok_and(|about| (about.dev(), about.ino()) == (self.device, self.inode)) {
             ipc_core::crash_point!("fifo.removing");
@@ -156,6 +156,14 @@ pub(crate) fn set_mode(place: &Place, mode: u32) -> Result<()> {
 pub(crate) fn may_be_left(about: &fs::Metadata) -> bool {
     let ours = about.uid() == nix::unistd::geteuid().as_raw();
     ours && about.file_type().is_fifo() && about.mode() & MARK != 0
+}
+
+/// Whether there may be something at the path that the dead have left, or will leave.
+pub(crate) fn is_marked(path: &Path) -> bool {
+    match fs::symlink_metadata(path) {
+        Ok(about) => may_be_left(&about),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 pub(crate) fn check_mode(mode: u32) -> Result<()> {

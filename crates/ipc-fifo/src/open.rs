@@ -53,7 +53,8 @@ impl Place {
         options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(self.itself())
     }
 
-    fn check_named(&self) -> Result<()> {
+    /// The error if the name is gone, by which somebody could come.
+    pub(crate) fn check_named(&self) -> Result<()> {
         match self.about()?.nlink() {
             0 => Err(Error::Removed { path: self.path.clone() }),
             _ => Ok(()),
@@ -93,25 +94,19 @@ impl Place {
         }
     }
 
-    /// Waits until there is a writer for a file that was opened for reading, or bytes, or, if one that has `gone` counts, there was one.
-    pub(crate) fn wait_for_writer(&self, file: &File, deadline: Deadline, gone: bool) -> Result<()> {
+    /// Waits until there is a writer for a file that was opened for reading, or bytes, or there was one.
+    pub(crate) fn wait_for_writer(&self, file: &File, deadline: Deadline) -> Result<()> {
         let mut slices = Slices::until(deadline);
         loop {
             match sys::probe(file.as_fd()).map_err(Error::io("ask the FIFO for a writer"))? {
                 Probe::Writer | Probe::Bytes => return Ok(()),
                 Probe::NoWriter => {}
             }
-            // While it says that one was there and has gone, it says nothing else, so it cannot be slept on.
-            let left = end::poll(file, PollFlags::POLLIN, Deadline::NOW).map_err(Error::io("wait for the FIFO"))?;
-            if left && gone {
+            if end::poll(file, PollFlags::POLLIN, Deadline::NOW).map_err(Error::io("wait for the FIFO"))? {
                 return Ok(());
             }
             self.check_named()?;
-            let slice = slices.next()?;
-            match left {
-                true => std::thread::sleep(slice),
-                false => drop(end::poll(file, PollFlags::POLLIN, Deadline::after(slice))),
-            }
+            let _ = end::poll(file, PollFlags::POLLIN, Deadline::after(slices.next()?));
         }
     }
 }
@@ -120,22 +115,11 @@ impl Place {
 pub(crate) fn reading(path: &Path, deadline: Deadline) -> Result<File> {
     let place = Place::find(path)?;
     let file = place.open_for_reading()?;
-    place.wait_for_writer(&file, deadline, true)?;
+    place.wait_for_writer(&file, deadline)?;
     Ok(file)
 }
 
 /// Opens the FIFO at the path for writing, when there is a reader.
 pub(crate) fn writing(path: &Path, deadline: Deadline) -> Result<File> {
     Place::find(path)?.open_for_writing(deadline)
-}
-
-/// Opens one FIFO for reading and one for writing, when somebody has done so the other way round.
-pub(crate) fn both(input: &Path, output: &Path, deadline: Deadline) -> Result<(File, File)> {
-    let (from, to) = (Place::find(input)?, Place::find(output)?);
-    // Open for reading first, which needs nobody: so the other side comes to write, whichever order it has.
-    let input = from.open_for_reading()?;
-    let output = to.open_for_writing(deadline)?;
-    // One that came and went (its time was over) was not the other side yet.
-    from.wait_for_writer(&input, deadline, false)?;
-    Ok((input, output))
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ipc_core::{Deadline, Decode, MAX_MESSAGE, Postcard, Waitable, without_handles};
@@ -32,6 +33,10 @@ const LATE: u32 = 8;
 /// a [`lasting_reader`](crate::Fifo::lasting_reader) waits for it. If the reader is killed, what it had read is lost, and a new one goes on with
 /// the messages that it had not, as long as anybody has the FIFO open. A writer that is stopped in the middle of a message
 /// holds up nobody else's.
+///
+/// [`wait`](crate::wait) looks once whether the writers of unfinished messages are gone, when it begins. It sleeps on the FIFO then, and such a
+/// death is no event of that as long as anybody else has it open for writing, as a lasting reader has itself. The receiving calls
+/// and [`poll`](Reader::poll) look again and again; let `wait` end from time to time where that matters.
 ///
 /// ```
 /// use ipc_fifo::{Error, Fifo, Reader, Writer};
@@ -63,6 +68,8 @@ pub struct Reader<T, C = Postcard> {
     pipe: usize,
     /// When the writers of unfinished messages were last asked for.
     asked: Option<Instant>,
+    /// `wait` has found that one of them is gone, so they are asked for at once.
+    missed: AtomicBool,
     pace: Pace,
     types: PhantomData<fn(C) -> T>,
 }
@@ -119,6 +126,7 @@ impl<T, C> Reader<T, C> {
             assembly: Assembly::new(MAX_MESSAGE),
             max_message: MAX_MESSAGE,
             asked: None,
+            missed: AtomicBool::new(false),
             pace: Pace::default(),
             types: PhantomData,
         }
@@ -309,7 +317,8 @@ impl<T, C> Reader<T, C> {
     /// Finds out which writers of unfinished messages are gone, from time to time. Before a read: what they have written is read then, and if
     /// it does not finish the message, nothing will.
     fn ask_for_writers(&mut self) -> Result<()> {
-        if self.asked.is_some_and(|asked| asked.elapsed() < SLICE) {
+        let is_missed = std::mem::take(self.missed.get_mut());
+        if !is_missed && self.asked.is_some_and(|asked| asked.elapsed() < SLICE) {
             return Ok(());
         }
         self.asked = Some(Instant::now());
@@ -384,7 +393,16 @@ impl<'a, T, C: Decode<T>> IntoIterator for &'a mut Reader<T, C> {
 
 impl<T, C> Waitable for Reader<T, C> {
     fn is_ready_now(&self) -> bool {
-        self.assembly.may_be_ready()
+        if self.assembly.may_be_ready() {
+            return true;
+        }
+        let is_missed = self.assembly.is_without_writer()
+            || self.assembly.writers().any(|writer| is_there(&self.end.file, writer).is_ok_and(|is_there| !is_there));
+        if is_missed {
+            // Only said to the next receiving call, which this thread or one with a lock of the user's will make.
+            self.missed.store(true, Ordering::Relaxed);
+        }
+        is_missed
     }
 
     fn descriptor(&self) -> BorrowedFd<'_> {

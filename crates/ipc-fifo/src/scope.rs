@@ -1,12 +1,17 @@
 //! FIFOs whose names are removed in any case.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
 
-use ipc_core::NameScope;
+use ipc_core::{Deadline, NameScope};
 
 use crate::error::Result;
 use crate::fifo::Fifo;
-use crate::name::{Claim, check_path, release};
+use crate::name::{Claim, PATIENCE, check_path, is_marked, release};
+
+/// From how many names on a scope forgets those that are settled.
+const ENOUGH: usize = 64;
 
 /// Removes the names of the FIFOs that were made in it: when it is dropped, and as well when the process is killed.
 ///
@@ -31,16 +36,28 @@ pub struct Scope {
     /// Of the FIFOs that were made here. First: what this process owns the watcher leaves alone.
     claims: Claims,
     names: NameScope,
+    /// How many names there may be before it is looked which of them are settled.
+    enough: usize,
 }
 
-/// Ends with them.
+/// Where they are. Ends with them.
 #[derive(Debug, Default)]
-struct Claims(Vec<Claim>);
+struct Claims(Vec<(PathBuf, Claim)>);
 
 impl Drop for Claims {
     fn drop(&mut self) {
-        self.0.iter().filter_map(release).for_each(|owned| owned.remove());
+        // One time for all: their folder may be locked by a process that is stopped.
+        let deadline = Deadline::after(PATIENCE);
+        self.0.iter().filter_map(|(_, claim)| release(claim)).for_each(|owned| owned.remove(deadline));
     }
+}
+
+/// Whether there is nothing left to be done for a name: its FIFO was dropped, to the end of the drop, and has not left it behind. One that
+/// somebody else has by now is still looked at in the end.
+fn is_settled((path, claim): &mut (PathBuf, Claim)) -> bool {
+    let is_dropped =
+        Arc::get_mut(claim).is_some_and(|owned| owned.get_mut().unwrap_or_else(PoisonError::into_inner).is_none());
+    is_dropped && !is_marked(path)
 }
 
 impl Scope {
@@ -49,7 +66,7 @@ impl Scope {
     /// # Errors
     /// As [`Process::spawn`](ipc_core::Process::spawn).
     pub fn new() -> Result<Scope> {
-        Ok(Scope { claims: Claims::default(), names: NameScope::new()? })
+        Ok(Scope { claims: Claims::default(), names: NameScope::new()?, enough: ENOUGH })
     }
 
     /// As [`Fifo::create`]; the name is removed with the scope.
@@ -58,9 +75,56 @@ impl Scope {
     /// As [`Fifo::create`]; [`Error::Forked`](crate::Error::Forked), and if the watcher was killed, or is stopped.
     pub fn create(&mut self, path: impl AsRef<Path>, mode: u32) -> Result<Fifo> {
         let path = check_path(path.as_ref())?;
+        self.settle()?;
         self.names.announce(&path)?; // before it is there: whoever is killed next leaves it to the watcher
         let fifo = Fifo::create(&path, mode)?;
-        self.claims.0.extend(fifo.claim());
+        self.claims.0.extend(fifo.claim().map(|claim| (path, claim)));
         Ok(fifo)
+    }
+
+    /// Forgets what is settled, when there may be much of it.
+    fn settle(&mut self) -> Result<()> {
+        if self.claims.0.len() < self.enough {
+            return Ok(());
+        }
+        let (mut settled, mut rest) = (Vec::new(), Vec::new());
+        for mut claim in self.claims.0.drain(..) {
+            if is_settled(&mut claim) { settled.push(claim.0) } else { rest.push(claim) }
+        }
+        self.claims.0 = rest;
+        self.enough = ENOUGH.max(2 * self.claims.0.len());
+        // The same path may have been announced again, for a FIFO that is there.
+        let there: HashSet<&PathBuf> = self.claims.0.iter().map(|(path, _)| path).collect();
+        let gone: HashSet<PathBuf> = settled.into_iter().filter(|path| !there.contains(path)).collect();
+        gone.iter().try_for_each(|path| self.names.forget(path))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fifos_that_were_dropped_are_forgotten_and_the_others_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut scope = Scope::new().unwrap();
+        let kept = folder.path().join("kept");
+        let _kept = scope.create(&kept, 0o600).unwrap();
+        let again = folder.path().join("again");
+        for n in 0..10 * ENOUGH {
+            drop(scope.create(folder.path().join(n.to_string()), 0o600).unwrap());
+            drop(scope.create(&again, 0o600).unwrap());
+        }
+        assert!(scope.claims.0.len() <= ENOUGH, "{}", scope.claims.0.len());
+        let known = format!("{:?}", scope.names).matches("/again").count();
+        assert!(known <= 1, "{known}");
+        let fifos = format!("{:?}", scope.names).matches(&*folder.path().to_string_lossy()).count();
+        assert!(fifos <= ENOUGH, "{fifos}");
+        // One of a path that was used before, and one that has never been dropped.
+        let _again = scope.create(&again, 0o600).unwrap();
+        (0..2 * ENOUGH).for_each(|n| drop(scope.create(folder.path().join(n.to_string()), 0o600).unwrap()));
+        drop(scope);
+        assert!(!again.exists() && !kept.exists());
     }
 }

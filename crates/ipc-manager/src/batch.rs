@@ -2,13 +2,15 @@
 
 use std::any::type_name;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use crate::line::Numbered;
 use crate::protocol::{Answer, Call, Op, Reply};
 use crate::proxy::Proxy;
-use crate::session::{Session, encode};
+use crate::session::Session;
+use crate::value::keeping;
 
 /// How an answer becomes a result.
 pub(crate) type Read<R> = fn(&Arc<Session>, Answer<'_>) -> Result<R>;
@@ -17,19 +19,22 @@ pub(crate) type Read<R> = fn(&Arc<Session>, Answer<'_>) -> Result<R>;
 #[must_use = "it is not done before it is sent"]
 pub struct Command<R> {
     session: Arc<Session>,
-    /// The request without its number.
-    call: Result<Vec<u8>>,
+    request: Result<Numbered>,
+    /// What stands for objects in its values, so that these are there when it is sent.
+    keeps: Vec<Proxy>,
     read: Read<R>,
 }
 
 impl<R> Command<R> {
     pub(crate) fn new(
         proxy: &Proxy,
-        op: impl FnOnce(&Arc<Session>, u64) -> Result<Vec<u8>>,
+        op: impl FnOnce(&Arc<Session>, u64) -> Result<Numbered>,
         read: Read<R>,
     ) -> Command<R> {
         let session = Arc::clone(proxy.session());
-        Command { call: op(&session, proxy.object()), session, read }
+        let (request, mut keeps) = keeping(|| op(&session, proxy.object()));
+        keeps.push(proxy.clone());
+        Command { request, keeps, session, read }
     }
 
     /// Sends it, and waits for the result.
@@ -38,7 +43,7 @@ impl<R> Command<R> {
     /// Those of the operation.
     pub fn run(self) -> Result<R> {
         let (session, read) = (&self.session, self.read);
-        session.call_encoded(&self.call?, |answer| read(session, answer))
+        session.call_encoded(self.request?, |answer| read(session, answer))
     }
 }
 
@@ -48,11 +53,9 @@ impl<R> fmt::Debug for Command<R> {
     }
 }
 
-/// An operation on an object as bytes, without the number of the request.
-pub(crate) fn request(object: u64, op: Op<'_>) -> Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(64);
-    encode(&Call::On { object, op }, &mut bytes)?;
-    Ok(bytes)
+/// An operation on an object as bytes.
+pub(crate) fn request(object: u64, op: Op<'_>) -> Result<Numbered> {
+    Numbered::new(&Call::On { object, op })
 }
 
 /// Collects operations, and sends all of them before it waits for the first answer: many times as fast as one after the other. Made by
@@ -81,14 +84,17 @@ pub(crate) fn request(object: u64, op: Op<'_>) -> Result<Vec<u8>> {
 #[derive(Debug)]
 pub struct Batch {
     session: Arc<Session>,
-    requests: Vec<Vec<u8>>,
-    /// Those that could not be encoded.
-    failed: Vec<(usize, Error)>,
+    number: u64,
+    requests: Vec<Numbered>,
+    /// Of each operation: the place of its request, or why it could not be encoded.
+    operations: Vec<Result<usize>>,
+    keeps: Vec<Proxy>,
 }
 
 /// Where the result of an operation in a batch will be.
 #[must_use = "it is how to get at the result"]
 pub struct Pending<R> {
+    batch: u64,
     index: usize,
     read: Read<R>,
 }
@@ -103,14 +109,16 @@ impl<R> fmt::Debug for Pending<R> {
 #[derive(Debug)]
 pub struct Results {
     session: Arc<Session>,
+    batch: u64,
     /// The answers as bytes, until they are taken.
     answers: Vec<Result<Vec<u8>>>,
-    not_sync: PhantomData<*const ()>,
 }
 
 impl Batch {
     pub(crate) fn new(session: &Arc<Session>) -> Batch {
-        Batch { session: Arc::clone(session), requests: Vec::new(), failed: Vec::new() }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Batch { session: Arc::clone(session), number, requests: vec![], operations: vec![], keeps: vec![] }
     }
 
     /// Adds an operation, and says how to get at its result. One that is not wanted can be dropped.
@@ -119,30 +127,23 @@ impl Batch {
     /// If it is an operation on an object of another manager.
     pub fn add<R>(&mut self, command: Command<R>) -> Pending<R> {
         assert!(Arc::ptr_eq(&self.session, &command.session), "the object belongs to another manager");
-        let index = self.requests.len();
-        let request = match command.call {
-            Ok(call) => {
-                let mut request = Vec::with_capacity(call.len() + 5);
-                numbered(index as u32 + 1, &call, &mut request);
-                request
-            }
-            Err(error) => {
-                self.failed.push((index, error));
-                Vec::new()
-            }
-        };
-        self.requests.push(request);
-        Pending { index, read: command.read }
+        let index = self.operations.len();
+        self.operations.push(command.request.map(|request| {
+            self.requests.push(request);
+            self.requests.len() - 1
+        }));
+        self.keeps.extend(command.keeps);
+        Pending { batch: self.number, index, read: command.read }
     }
 
     /// How many operations it contains.
     pub fn len(&self) -> usize {
-        self.requests.len()
+        self.operations.len()
     }
 
     /// Whether it contains none.
     pub fn is_empty(&self) -> bool {
-        self.requests.is_empty()
+        self.operations.is_empty()
     }
 
     /// Sends all operations and waits until all are answered.
@@ -150,23 +151,22 @@ impl Batch {
     /// # Errors
     /// [`Error::Disconnected`], [`Error::Timeout`] (for a single answer): some may have been done and others not. What fails in an operation
     /// is in its result. [`Error::TooLarge`]: nothing was done.
-    pub fn send(self) -> Result<Results> {
+    pub fn send(mut self) -> Result<Results> {
         let max = self.session.max_message();
         if let Some(request) = self.requests.iter().find(|request| request.len() as u64 > max) {
             return Err(Error::TooLarge { len: request.len() as u64, max });
         }
-        let mut answers: Vec<Result<Vec<u8>>> = self.requests.iter().map(|_| Err(Error::Protocol)).collect();
-        let failed: Vec<usize> = self.failed.iter().map(|(index, _)| *index).collect();
-        for (index, error) in self.failed {
-            answers[index] = Err(error);
+        let answers = Vec::with_capacity(self.requests.len());
+        let mut results = Results { session: Arc::clone(&self.session), batch: self.number, answers };
+        self.session.batch(&mut self.requests, |answer| results.answers.push(Ok(answer.to_vec())))?;
+        if results.answers.len() < self.operations.len() {
+            let place = |operation: Result<usize>| match operation {
+                Ok(place) => std::mem::replace(&mut results.answers[place], Err(Error::Protocol)),
+                Err(error) => Err(error),
+            };
+            results.answers = self.operations.into_iter().map(place).collect();
         }
-        let sent: Vec<usize> = (0..self.requests.len()).filter(|index| failed.binary_search(index).is_err()).collect();
-        let requests: Vec<Vec<u8>> = self.requests.into_iter().filter(|request| !request.is_empty()).collect();
-        self.session.batch(&requests, |nth, answer| {
-            answers[sent[nth]] = Ok(answer.to_vec());
-            Ok(())
-        })?;
-        Ok(Results { session: self.session, answers, not_sync: PhantomData })
+        Ok(results)
     }
 }
 
@@ -176,25 +176,27 @@ impl Results {
     /// # Errors
     /// Those of the operation; [`Error::Protocol`] if it belongs to another batch.
     pub fn take<R>(&mut self, pending: Pending<R>) -> Result<R> {
+        if pending.batch != self.batch {
+            return Err(Error::Protocol);
+        }
         let slot = self.answers.get_mut(pending.index).ok_or(Error::Protocol)?;
         let bytes = std::mem::replace(slot, Err(Error::Protocol))?;
         let reply: Reply<'_> = postcard::from_bytes(&bytes).map_err(|_| Error::Protocol)?;
-        match reply.id as usize == pending.index + 1 {
-            true => (pending.read)(&self.session, reply.answer),
-            false => Err(Error::Protocol),
-        }
+        (pending.read)(&self.session, reply.answer)
     }
 }
 
-/// A request with its number, which comes first.
-pub(crate) fn numbered(id: u32, call: &[u8], bytes: &mut Vec<u8>) {
-    let mut left = id;
-    while left >= 0x80 {
-        bytes.push(left as u8 | 0x80);
-        left >>= 7;
+impl Drop for Results {
+    /// Lets go of what came with results that were not taken.
+    fn drop(&mut self) {
+        let mut unwanted = Vec::new();
+        for answer in self.answers.drain(..).flatten() {
+            if let Ok(reply) = postcard::from_bytes::<Reply<'_>>(&answer) {
+                reply.answer.held(&mut unwanted);
+            }
+        }
+        self.session.let_go(unwanted);
     }
-    bytes.push(left as u8);
-    bytes.extend_from_slice(call);
 }
 
 /// Defines operations twice: as methods of an object, which do them, and as methods of its `later()`, which give [`Command`]s.
@@ -236,21 +238,3 @@ macro_rules! operations {
     };
 }
 pub(crate) use operations;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::Request;
-
-    #[test]
-    fn a_numbered_call_is_a_request() {
-        for id in [1, 127, 128, 16_383, 16_384, u32::MAX] {
-            let call = request(7, Op::Len).unwrap();
-            let mut whole = Vec::new();
-            encode(&Request { id, call: Call::On { object: 7, op: Op::Len } }, &mut whole).unwrap();
-            let mut numbers = Vec::new();
-            numbered(id, &call, &mut numbers);
-            assert_eq!(numbers, whole);
-        }
-    }
-}

@@ -85,8 +85,8 @@ operations! {
         |session, answer| match answer {
             Answer::Pair(None) => Ok(None),
             Answer::Pair(Some((key, item))) => {
-                let key = decode(session, &crate::protocol::Item { bytes: key, refs: Vec::new() })?;
-                Ok(Some((key, decode(session, &item)?)))
+                let value = decode(session, &item)?; // first, as it may contain proxies
+                Ok(Some((decode(session, &crate::protocol::Item { bytes: key, refs: Vec::new() })?, value)))
             }
             other => Err(unexpected(other)),
         };
@@ -362,6 +362,7 @@ impl Namespace {
             Answer::Item(Some(item)) => {
                 let types = label(item.bytes.0)?.types;
                 if types != type_name::<T>() {
+                    session.let_go(item.refs);
                     return Err(Error::WrongType { kind: crate::Kind::Namespace, types });
                 }
                 decode::<Attribute<T>>(session, &item).map(|attribute| Some(attribute.value))

@@ -60,8 +60,10 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod builder;
 mod dict;
 mod error;
+mod line;
 mod list;
 mod lock;
 mod manager;
@@ -75,16 +77,20 @@ mod stats;
 mod sync;
 mod value;
 
+#[doc(hidden)] // for fuzzing
+pub use crate::server::state::simulation;
+
 pub use ipc_core::{JoinError, Process};
 pub use ipc_socket::{Address, Allow};
 
 pub use crate::{
     batch::{Batch, Command, Pending, Results},
+    builder::ManagerBuilder,
     dict::{Dict, DictLater, Namespace, Set, SetLater},
     error::{Error, Result},
     list::{Array, ArrayLater, List, ListLater, Value, ValueLater},
     lock::{Condition, ConditionGuard, Guard, Lock, RLock},
-    manager::{Manager, ManagerBuilder, Server},
+    manager::{Manager, Server},
     protocol::Kind,
     proxy::Object,
     queue::{JoinableQueue, Queue},

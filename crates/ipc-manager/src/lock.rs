@@ -253,8 +253,14 @@ impl ConditionGuard<'_> {
             Answer::Granted { timed_out, .. } => Ok(!timed_out),
             other => Err(unexpected(other)),
         });
-        if !matches!(result, Ok(_) | Err(Error::NotHeld | Error::Forked)) {
-            self.0.is_held = false;
+        match result {
+            Ok(_) | Err(Error::NotHeld | Error::Forked) => {}
+            Err(Error::OwnerDied | Error::Disconnected) => self.0.is_held = false,
+            Err(_) => {
+                // Perhaps not even the request got there, and the lock is still this thread's.
+                self.0.is_held = false;
+                self.0.proxy.tell(Op::Release { thread: thread() });
+            }
         }
         result
     }

@@ -2,32 +2,27 @@
 
 use std::fmt;
 use std::hash::Hash;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipc_core::{Builder, Connection, JoinError, Process};
-use ipc_socket::{Address, Allow, Listener};
+use ipc_core::{JoinError, Process};
+use ipc_socket::Address;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
+use crate::builder::ManagerBuilder;
 use crate::error::{Error, Result};
 use crate::protocol::{Answer, Call, Init};
-use crate::proxy::{Object, Proxy, open_session};
+use crate::proxy::{Object, Proxy};
 use crate::server::Running;
-use crate::session::{CALL_TIMEOUT, Session, done, unexpected};
+use crate::session::{Session, done, unexpected};
 use crate::value::Encoded;
 use crate::{
     Array, Barrier, Condition, Dict, Event, JoinableQueue, Kind, List, Lock, Namespace, Queue, RLock, Semaphore, Set,
     Stats, Value,
 };
 
-/// The longest request or answer, in bytes, unless another limit is set.
-const MAX_MESSAGE: u64 = 256 << 20;
-/// How long the server may take to start.
-const START: Duration = Duration::from_secs(20);
 /// How long the server may take to end by itself, and then when it is asked to by a signal.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
@@ -54,45 +49,24 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Manager {
     // Before the server, so that it has one client less when it is told to end.
-    session: Arc<Session>,
+    pub(crate) session: Arc<Session>,
     #[expect(dead_code, reason = "ends the server when the last of them is dropped")]
-    started: Option<Arc<Started>>,
+    pub(crate) started: Option<Arc<Started>>,
 }
 
 /// A server in a process of its own, until this is dropped.
-struct Started {
-    process: Option<Process<()>>,
-    session: Arc<Session>,
-    pid: u32,
+pub(crate) struct Started {
+    pub(crate) process: Option<Process<()>>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) pid: u32,
 }
 
 /// A server in this process, until it is dropped or ended by a client; see [`Manager::serve`].
 #[derive(Debug)]
 pub struct Server {
-    running: Running,
-    address: Address,
-    key: Vec<u8>,
-}
-
-/// How to start, serve or connect; see [`Manager::builder`].
-#[derive(Clone)]
-#[must_use = "nothing happens until it is used"]
-pub struct ManagerBuilder {
-    key: Option<Vec<u8>>,
-    max_message: u64,
-    stays: bool,
-    timeout: Duration,
-    allow: Allow,
-    handshake_timeout: Duration,
-}
-
-/// What the server's process is given.
-#[derive(Serialize, Deserialize)]
-struct Setup {
-    address: Address,
-    key: Vec<u8>,
-    max_message: u64,
-    line: Connection<std::result::Result<Address, String>, ()>,
+    pub(crate) running: Running,
+    pub(crate) address: Address,
+    pub(crate) key: Vec<u8>,
 }
 
 impl Manager {
@@ -138,14 +112,7 @@ impl Manager {
 
     /// Says how to start, serve or connect.
     pub fn builder() -> ManagerBuilder {
-        ManagerBuilder {
-            key: None,
-            max_message: MAX_MESSAGE,
-            stays: false,
-            timeout: CALL_TIMEOUT,
-            allow: Allow::default(),
-            handshake_timeout: Duration::from_secs(10),
-        }
+        ManagerBuilder::new()
     }
 
     /// Where the server listens.
@@ -392,130 +359,6 @@ fn object<O: Object>(session: &Arc<Session>, answer: Answer<'_>) -> Result<O> {
     }
 }
 
-impl ManagerBuilder {
-    /// The key that shows each end that the other one may do everything. A started server has one of its own unless this is set.
-    pub fn authkey(mut self, key: impl Into<Vec<u8>>) -> ManagerBuilder {
-        self.key = Some(key.into());
-        self
-    }
-
-    /// The longest request or answer that a server accepts or sends, in bytes; 256 MiB unless set.
-    pub fn max_message(mut self, bytes: u64) -> ManagerBuilder {
-        self.max_message = bytes;
-        self
-    }
-
-    /// Lets a started server live on when the manager is dropped or this process ends, until somebody [shuts it down](Manager::shutdown).
-    pub fn stay(mut self) -> ManagerBuilder {
-        self.stays = true;
-        self
-    }
-
-    /// See [`Manager::set_call_timeout`].
-    pub fn call_timeout(mut self, timeout: Duration) -> ManagerBuilder {
-        self.timeout = timeout;
-        self
-    }
-
-    /// For local addresses: which users a server lets in; the own one and root unless set. They need the key, too.
-    pub fn allow(mut self, users: Allow) -> ManagerBuilder {
-        self.allow = users;
-        self
-    }
-
-    /// How long a client may take to show that it has the key, 10 s unless set.
-    pub fn handshake_timeout(mut self, timeout: Duration) -> ManagerBuilder {
-        self.handshake_timeout = timeout;
-        self
-    }
-
-    /// As [`Manager::start`], at an address of one's own.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn start<A: TryInto<Address>>(self, address: A) -> Result<Manager>
-    where
-        ipc_socket::Error: From<A::Error>,
-    {
-        let address = address.try_into().map_err(|error| Error::Listen(error.into()))?;
-        let key = match self.key {
-            Some(key) => key,
-            None => {
-                let mut key = vec![0; 32];
-                getrandom::fill(&mut key)
-                    .map_err(|error| Error::io("get random bytes")(std::io::Error::other(error)))?;
-                key
-            }
-        };
-        let (ours, theirs) = UnixStream::pair().map_err(Error::io("make a pair of sockets"))?;
-        let mut line: Connection<(), std::result::Result<Address, String>> =
-            Connection::try_from(OwnedFd::from(ours)).map_err(Error::Start)?;
-        let theirs = Connection::try_from(OwnedFd::from(theirs)).map_err(Error::Start)?;
-        let setup = Setup { address, key: key.clone(), max_message: self.max_message, line: theirs };
-        let builder = Builder::new().name("ipc-manager").daemon(!self.stays).core_dumps(false);
-        let process = builder.spawn(serve_until_told, setup).map_err(Error::Start)?;
-        let address = match line.recv_timeout(START).map_err(Error::Start)? {
-            Ok(address) => address,
-            Err(text) => {
-                let why = ipc_core::CodecError::new(text);
-                return Err(Error::Io { doing: "start the server", source: std::io::Error::other(why) });
-            }
-        };
-        let session = open_session(address, key, self.timeout)?;
-        let started = (!self.stays).then(|| {
-            Arc::new(Started { process: Some(process), session: Arc::clone(&session), pid: std::process::id() })
-        });
-        Ok(Manager { session, started })
-    }
-
-    /// As [`Manager::serve`].
-    ///
-    /// # Errors
-    /// As there; without a key [`Error::Listen`].
-    pub fn serve<A: TryInto<Address>>(self, address: A) -> Result<Server>
-    where
-        ipc_socket::Error: From<A::Error>,
-    {
-        let key = self.key.unwrap_or_default(); // an empty one is refused
-        let door = Listener::builder()
-            .authkey(key.clone())
-            .allow(self.allow)
-            .handshake_timeout(self.handshake_timeout)
-            .bind(address)
-            .map_err(Error::Listen)?;
-        let address = door.address().clone();
-        Ok(Server { running: Running::start(door, self.max_message)?, address, key })
-    }
-
-    /// As [`Manager::connect`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn connect<A: TryInto<Address>>(self, address: A) -> Result<Manager>
-    where
-        ipc_socket::Error: From<A::Error>,
-    {
-        let address = address.try_into().map_err(|error| Error::Connect(error.into()))?;
-        let session = open_session(address, self.key.unwrap_or_default(), self.timeout)?;
-        Ok(Manager { session, started: None })
-    }
-}
-
-/// The server's process.
-fn serve_until_told(setup: Setup) {
-    let _ = nix::unistd::setsid(); // Ctrl-C is for the program, which ends the server when it has tidied up
-    let Setup { address, key, max_message, mut line } = setup;
-    let server = Manager::builder().authkey(key).max_message(max_message).serve(address);
-    match server {
-        Ok(server) => {
-            let _ = line.send(Ok(server.address().clone()));
-            drop(line);
-            server.join();
-        }
-        Err(error) => drop(line.send(Err(ipc_core::explain(&error)))),
-    }
-}
-
 impl Server {
     /// Where it listens.
     pub fn address(&self) -> &Address {
@@ -568,12 +411,6 @@ impl Drop for Started {
 impl fmt::Debug for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Manager").field("address", self.address()).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for ManagerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManagerBuilder").field("stays", &self.stays).finish_non_exhaustive()
     }
 }
 

@@ -78,6 +78,10 @@ pub(crate) enum Call<'a> {
     Cancel {
         request: u32,
     },
+    /// Nobody wants the answer of the blocking request of this number any more: it waits no longer, and what was given is taken back. No answer.
+    GiveUp {
+        request: u32,
+    },
     Ping,
     Make {
         kind: Kind,
@@ -281,6 +285,35 @@ pub(crate) enum Op<'a> {
     Reset,
 }
 
+impl Op<'_> {
+    /// Whether the proxies in its values stand for objects as wanted.
+    #[inline]
+    pub(crate) fn refs(&self, is_good: impl Fn(u64) -> bool) -> bool {
+        let good = |item: &Item<'_>| item.refs.iter().all(|object| is_good(*object));
+        match self {
+            Op::Set(_, item) | Op::Push(item) | Op::Insert(_, item) | Op::Put(_, item) | Op::GetOrPut(_, item) => {
+                good(item)
+            }
+            Op::Swap { new: item, .. } | Op::SwapKey { new: Some(item), .. } | Op::Enqueue { item, .. } => good(item),
+            Op::Extend(items) | Op::Replace { items, .. } => items.iter().all(good),
+            Op::PutMany(pairs) => pairs.iter().all(|(_, item)| good(item)),
+            _ => true,
+        }
+    }
+}
+
+impl Init<'_> {
+    /// As for operations.
+    pub(crate) fn refs(&self, is_good: impl Fn(u64) -> bool) -> bool {
+        let good = |item: &Item<'_>| item.refs.iter().all(|object| is_good(*object));
+        match self {
+            Init::Nothing | Init::Number(_) => true,
+            Init::Items(items) => items.iter().all(good),
+            Init::Pairs(pairs) => pairs.iter().all(|(_, item)| good(item)),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Reply<'a> {
     pub(crate) id: u32,
@@ -316,6 +349,20 @@ pub(crate) enum Answer<'a> {
     },
     Stats(Blob<'a>),
     Fault(Fault),
+}
+
+impl Answer<'_> {
+    /// The objects that were counted for the session that gets this.
+    pub(crate) fn held(self, into: &mut Vec<u64>) {
+        match self {
+            Answer::Object(object) => into.push(object),
+            Answer::Item(Some(item)) | Answer::Unequal(Some(item)) | Answer::Pair(Some((_, item))) => {
+                into.extend(item.refs);
+            }
+            Answer::Page { pairs, .. } => into.extend(pairs.into_iter().flat_map(|(_, item)| item.refs)),
+            _ => {}
+        }
+    }
 }
 
 /// Why a request was not done. Nothing has changed.

@@ -51,7 +51,7 @@ struct Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.session.tell(Call::Release { objects: vec![self.object] });
+        self.session.let_go(vec![self.object]);
     }
 }
 
@@ -82,6 +82,11 @@ impl Proxy {
         self.session().wait(self.object(), op, waiting, read)
     }
 
+    /// As `call`, without waiting for the answer.
+    pub(crate) fn tell(&self, op: Op<'_>) {
+        let _ = self.session().tell(Call::On { object: self.object(), op });
+    }
+
     /// Whether both stand for the same object.
     pub(crate) fn is_same(&self, other: &Proxy) -> bool {
         self.object() == other.object() && Arc::ptr_eq(self.session(), other.session())
@@ -100,7 +105,7 @@ enum Wire {
 impl Proxy {
     pub(crate) fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (session, object) = (self.session(), self.object());
-        let wire = match note_leaving(session, object) {
+        let wire = match note_leaving(self) {
             Some(Ok(())) => Wire::Here(object),
             Some(Err(why)) => return Err(ser::Error::custom(explain(&CodecError::new(why)))),
             None => {
@@ -125,7 +130,7 @@ impl Proxy {
                 None => Err(Error::NoSuchObject),
             },
             Wire::Elsewhere { address, key, object, ticket } => {
-                session_for(address, key).and_then(|session| claim(&session, object, ticket, kind, types))
+                claim_elsewhere(address, key, |session| claim(session, object, ticket, kind, types))
             }
         };
         claimed.map_err(|error| de::Error::custom(explain(&error)))
@@ -142,25 +147,44 @@ fn claim(session: &Arc<Session>, object: u64, ticket: u64, kind: Kind, types: &s
 /// The sessions of this process, so that proxies which arrive from the same server share one.
 static SESSIONS: Mutex<Vec<Weak<Session>>> = Mutex::new(Vec::new());
 
-/// The session for a server, an old one or a new one.
-pub(crate) fn session_for(address: Address, key: Vec<u8>) -> Result<Arc<Session>> {
-    let known = {
-        let mut sessions = SESSIONS.lock();
-        sessions.retain(|session| session.strong_count() > 0);
-        let is_it = |s: &Arc<Session>| *s.address() == address && s.key() == key && !s.is_forked();
-        sessions.iter().filter_map(Weak::upgrade).find(is_it)
-    };
-    match known {
-        Some(session) if session.call(Call::Ping, crate::session::done).is_ok() => Ok(session),
-        _ => open_session(address, key, CALL_TIMEOUT),
+/// The living ones of this server.
+fn known_sessions(address: &Address, key: &[u8]) -> Vec<Arc<Session>> {
+    let mut sessions = SESSIONS.lock();
+    sessions.retain(|session| session.strong_count() > 0);
+    let is_it = |s: &Arc<Session>| s.address() == address && s.key() == key && !s.is_forked();
+    sessions.iter().filter_map(Weak::upgrade).filter(is_it).collect()
+}
+
+/// A hold for a proxy that was sent from anywhere, in a session that there is or a new one.
+fn claim_elsewhere(address: Address, key: Vec<u8>, claim: impl Fn(&Arc<Session>) -> Result<Proxy>) -> Result<Proxy> {
+    let known = known_sessions(&address, &key);
+    for session in &known {
+        match claim(session) {
+            Err(Error::Disconnected | Error::Connect(_)) => {} // of an earlier server at this address
+            other => return other,
+        }
     }
+    let ours = Session::open(address, key, CALL_TIMEOUT)?;
+    claim(&share(ours, Some(&known)))
+}
+
+/// Notes a session; or, if another thread was faster to make one that is not known, gives that: proxies of one server belong together.
+fn share(ours: Arc<Session>, known: Option<&[Arc<Session>]>) -> Arc<Session> {
+    let mut sessions = SESSIONS.lock();
+    sessions.retain(|session| session.strong_count() > 0);
+    if let Some(known) = known {
+        let is_new = |s: &Arc<Session>| !known.iter().any(|known| Arc::ptr_eq(known, s)) && s.is_of(&ours);
+        if let Some(theirs) = sessions.iter().filter_map(Weak::upgrade).find(is_new) {
+            return theirs;
+        }
+    }
+    sessions.push(Arc::downgrade(&ours));
+    ours
 }
 
 /// A new session, which proxies that arrive later will share.
 pub(crate) fn open_session(address: Address, key: Vec<u8>, timeout: Duration) -> Result<Arc<Session>> {
-    let session = Session::open(address, key, timeout)?;
-    SESSIONS.lock().push(Arc::downgrade(&session));
-    Ok(session)
+    Session::open(address, key, timeout).map(|session| share(session, None))
 }
 
 /// Makes the type of a proxy: a hold on an object, and the types in it.

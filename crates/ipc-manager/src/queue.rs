@@ -94,7 +94,8 @@ macro_rules! queue {
             /// As [`put`](Self::put), but waits no longer than `timeout`.
             ///
             /// # Errors
-            /// [`Error::Timeout`](crate::Error::Timeout): it is not in the queue. Else as `put`.
+            /// [`Error::Timeout`](crate::Error::Timeout): it is not in the queue; or, if the server did not even answer that in 100 ms, as one
+            /// that is stopped, it may be. Else as `put`.
             pub fn put_timeout(&self, element: &T, timeout: Duration) -> Result<()> {
                 put(&self.proxy, element, Waiting::within(timeout))
             }

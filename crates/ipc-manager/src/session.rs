@@ -8,25 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ipc_core::{Bytes, crash_point, process_id};
-use ipc_socket::{Address, Client, Connection};
+use ipc_core::{crash_point, process_id};
+use ipc_socket::Address;
 use parking_lot::Mutex;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::batch::numbered;
 use crate::error::{Error, Result};
-use crate::protocol::{Answer, Call, Fault, Item, Op, Reply, Request, VERSION};
+use crate::line::{Borrowed, CANCEL, Line, Numbered, Patience};
+use crate::protocol::{Answer, Call, Fault, Item, Op};
 use crate::value::Arriving;
 
 /// How long an answer may take that needs nobody else.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a waiting call is silent before it asks whether the server is still there.
-const SILENCE: Duration = Duration::from_secs(5);
-/// How long the server may take to take a request back whose time has passed.
-const CANCEL: Duration = Duration::from_millis(100);
-/// How long to look for an answer before sleeping.
-const SPIN: Duration = Duration::from_micros(50);
 /// As many connections are kept that nobody uses.
 const IDLE: usize = 8;
 /// About as much of a batch is sent before its answers are read.
@@ -59,16 +52,16 @@ pub(crate) struct Session {
     number: u64,
     pid: u32,
     max_message: u64,
-    timeout: Mutex<Duration>,
-    idle: Mutex<Vec<Line>>,
+    /// In nanoseconds.
+    timeout: AtomicU64,
+    pool: Mutex<Pool>,
 }
 
-#[derive(Debug)]
-struct Line {
-    connection: Connection<Vec<u8>, Vec<u8>, Bytes>,
-    next: u32,
-    request: Vec<u8>,
-    answer: Vec<u8>,
+#[derive(Debug, Default)]
+struct Pool {
+    idle: Vec<Line>,
+    /// Objects to let go, when the server can be told.
+    unwanted: Vec<u64>,
 }
 
 /// A number for each thread of this process.
@@ -78,12 +71,22 @@ pub(crate) fn thread() -> u64 {
     THIS.with(Cell::get)
 }
 
+fn nanoseconds(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Session {
     pub(crate) fn open(address: Address, key: Vec<u8>, timeout: Duration) -> Result<Arc<Session>> {
-        let pid = std::process::id();
-        let (line, number, max_message) = Line::open(&address, &key, None, pid, timeout)?;
-        let idle = Mutex::new(vec![line]);
-        Ok(Arc::new(Session { address, key, number, pid, max_message, timeout: Mutex::new(timeout), idle }))
+        let (line, welcome) = Line::open(&address, &key, None, timeout)?;
+        Ok(Arc::new(Session {
+            address,
+            key,
+            number: welcome.session,
+            pid: process_id(),
+            max_message: welcome.max_message,
+            timeout: AtomicU64::new(nanoseconds(timeout)),
+            pool: Mutex::new(Pool { idle: vec![line], unwanted: Vec::new() }),
+        }))
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -94,115 +97,179 @@ impl Session {
         &self.key
     }
 
+    /// Whether both are of the same server, and of this process.
+    pub(crate) fn is_of(&self, other: &Session) -> bool {
+        self.address == other.address && self.key == other.key && self.pid == other.pid
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_nanos(self.timeout.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn set_timeout(&self, timeout: Duration) {
-        *self.timeout.lock() = timeout;
+        self.timeout.store(nanoseconds(timeout), Ordering::Relaxed);
     }
 
     pub(crate) fn is_forked(&self) -> bool {
         self.pid != process_id()
     }
 
-    fn take(&self) -> Result<Line> {
+    /// A connection that nobody uses, or a new one.
+    fn take(self: &Arc<Self>, timeout: Duration) -> Result<Borrowed<'_>> {
         if self.is_forked() {
             return Err(Error::Forked);
         }
-        let idle = self.idle.lock().pop();
-        match idle {
+        let (line, unwanted) = {
+            let mut pool = self.pool.lock();
+            (pool.idle.pop(), std::mem::take(&mut pool.unwanted))
+        };
+        let line = match line {
             Some(line) => Ok(line),
-            None => {
-                let (line, ..) =
-                    Line::open(&self.address, &self.key, Some(self.number), self.pid, *self.timeout.lock())?;
-                Ok(line)
+            None => Line::open(&self.address, &self.key, Some(self.number), timeout).map(|(line, _)| line),
+        };
+        let mut line = match line {
+            Ok(line) => Borrowed::new(self, line),
+            Err(error) => {
+                self.pool.lock().unwanted.extend(unwanted);
+                return Err(error);
+            }
+        };
+        if !unwanted.is_empty() {
+            let objects = unwanted.clone();
+            if line.line().send(Call::Release { objects }, u64::MAX, Duration::ZERO).is_err() {
+                self.pool.lock().unwanted.extend(unwanted);
             }
         }
+        Ok(line)
     }
 
-    fn put_back(&self, line: Line) {
-        let mut idle = self.idle.lock();
-        if idle.len() < IDLE {
-            idle.push(line);
+    pub(crate) fn put_back(&self, mut line: Line) {
+        line.shrink();
+        let unwanted = line.take_unwanted();
+        let mut pool = self.pool.lock();
+        pool.unwanted.extend(unwanted);
+        if pool.idle.len() < IDLE {
+            pool.idle.push(line);
         }
     }
 
     /// Asks for something that needs nobody else, and reads the answer.
-    pub(crate) fn call<R>(&self, call: Call<'_>, read: impl FnOnce(Answer<'_>) -> Result<R>) -> Result<R> {
-        let mut line = self.take()?;
-        let timeout = *self.timeout.lock();
-        let id = line.send(call, self.max_message, timeout)?;
-        crash_point!("manager.asked");
-        line.receive(id, timeout)?; // on an error the connection is dropped: an answer may still come
-        let result = line.read(read);
-        self.put_back(line);
-        result
+    pub(crate) fn call<R>(self: &Arc<Self>, call: Call<'_>, read: impl FnOnce(Answer<'_>) -> Result<R>) -> Result<R> {
+        self.ask(|line, max, timeout| line.send(call, max, timeout), read)
     }
 
     /// As `call`, for what is encoded already, all but its number.
-    pub(crate) fn call_encoded<R>(&self, call: &[u8], read: impl FnOnce(Answer<'_>) -> Result<R>) -> Result<R> {
-        let mut line = self.take()?;
-        let timeout = *self.timeout.lock();
-        let id = line.number();
-        line.request.clear();
-        numbered(id, call, &mut line.request);
-        line.send_request(self.max_message, timeout)?;
+    pub(crate) fn call_encoded<R>(
+        self: &Arc<Self>,
+        mut request: Numbered,
+        read: impl FnOnce(Answer<'_>) -> Result<R>,
+    ) -> Result<R> {
+        self.ask(|line, max, timeout| line.send_encoded(&mut request, max, timeout), read)
+    }
+
+    fn ask<R>(
+        self: &Arc<Self>,
+        send: impl FnOnce(&mut Line, u64, Duration) -> Result<u32>,
+        read: impl FnOnce(Answer<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let timeout = self.timeout();
+        let mut line = self.take(timeout)?;
+        let sent = send(line.line(), self.max_message, timeout);
+        let id = line.judge(sent)?;
         crash_point!("manager.asked");
-        line.receive(id, timeout)?;
-        let result = line.read(read);
-        self.put_back(line);
-        result
+        let received = line.line().receive(id, timeout);
+        if matches!(received, Err(Error::Timeout)) {
+            line.line().give_up(id);
+        }
+        line.judge(received)?;
+        line.line().read(read)
     }
 
     /// An operation on an object.
-    pub(crate) fn on<R>(&self, object: u64, op: Op<'_>, read: impl FnOnce(Answer<'_>) -> Result<R>) -> Result<R> {
+    pub(crate) fn on<R>(
+        self: &Arc<Self>,
+        object: u64,
+        op: Op<'_>,
+        read: impl FnOnce(Answer<'_>) -> Result<R>,
+    ) -> Result<R> {
         self.call(Call::On { object, op }, read)
     }
 
     /// Asks for something that others may have to do something for first. What is given is confirmed, so that it is nobody else's any more.
     pub(crate) fn wait<R>(
-        &self,
+        self: &Arc<Self>,
         object: u64,
         op: Op<'_>,
         waiting: Waiting,
         read: impl FnOnce(Answer<'_>) -> Result<R>,
     ) -> Result<R> {
-        let mut line = self.take()?;
-        let timeout = *self.timeout.lock();
-        let id = line.send(Call::On { object, op }, self.max_message, timeout)?;
-        match waiting {
-            Waiting::No => line.receive(id, timeout)?,
-            Waiting::Until(until) => line.wait_for(id, until, timeout)?,
+        let answers_anyway = matches!(op, Op::CondWait { .. });
+        let timeout = self.timeout();
+        let (until, at_most) = match waiting {
+            Waiting::Until(Some(until)) => (Some(until), until.saturating_duration_since(Instant::now()) + CANCEL),
+            Waiting::Until(None) => (None, timeout),
+            // The answer comes at once, or not from a server that is stopped.
+            Waiting::No => (None, timeout),
+        };
+        let mut line = self.take(at_most.min(timeout))?;
+        let sent = line.line().send(Call::On { object, op }, self.max_message, at_most.min(timeout));
+        if matches!(sent, Err(Error::Timeout)) {
+            line.discard(); // a part of it may be out, and must never be followed by the rest
         }
+        let id = line.judge(sent)?;
+        let received = match waiting {
+            Waiting::No => line.line().receive(id, timeout),
+            Waiting::Until(_) => line.line().wait_for(id, Patience { until, server: timeout, answers_anyway }),
+        };
+        if matches!(received, Err(Error::Timeout))
+            && line.line().send(Call::GiveUp { request: id }, u64::MAX, Duration::ZERO).is_err()
+        {
+            line.discard();
+        }
+        line.judge(received)?;
         crash_point!("manager.granted");
-        let result = line.read(read);
-        // If this does not get there, the connection does not either, and what was given is taken back or was this session's.
-        if line.send(Call::Confirm, self.max_message, timeout).is_ok() {
-            self.put_back(line);
+        let mut is_grant = false;
+        let result = line.line().read(|answer| {
+            is_grant = matches!(answer, Answer::Granted { .. } | Answer::Item(Some(_)));
+            read(answer)
+        });
+        if is_grant {
+            // If this does not get there, the connection does not either, and what was given is taken back.
+            let confirmed = line.line().send(Call::Confirm, u64::MAX, CANCEL);
+            if confirmed.is_err() {
+                line.discard();
+                return Err(Error::Disconnected);
+            }
         }
         result
     }
 
-    /// Tells the server something that it does not answer. Never waits long; what is not heard ends with the session.
-    pub(crate) fn tell(&self, call: Call<'_>) {
-        if self.is_forked() {
+    /// Tells the server something whose answer nobody waits for. Never waits long.
+    pub(crate) fn tell(self: &Arc<Self>, call: Call<'_>) -> Result<()> {
+        let mut line = self.take(CANCEL)?;
+        let sent = line.line().send(call, u64::MAX, Duration::ZERO);
+        line.judge(sent).map(drop)
+    }
+
+    /// Lets go of objects that were counted for this session. What the server cannot be told now it is told later.
+    pub(crate) fn let_go(self: &Arc<Self>, objects: Vec<u64>) {
+        if objects.is_empty() || self.is_forked() {
             return;
         }
-        if let Ok(mut line) = self.take() {
-            if line.send(call, self.max_message, CANCEL).is_ok() {
-                self.put_back(line);
-            }
+        if self.tell(Call::Release { objects: objects.clone() }).is_err() {
+            self.pool.lock().unwanted.extend(objects);
         }
     }
 
-    /// Lets go of objects that were counted for this session.
-    pub(crate) fn let_go(&self, objects: Vec<u64>) {
-        if !objects.is_empty() {
-            self.tell(Call::Release { objects });
-        }
+    /// The rest of a snapshot is not wanted.
+    pub(crate) fn end_pages(self: &Arc<Self>, cursor: u64) {
+        let _ = self.tell(Call::EndPages { cursor }); // else it ends with the session
     }
 
     /// Sends many requests before it reads their answers.
-    pub(crate) fn batch(&self, requests: &[Vec<u8>], mut read: impl FnMut(usize, &[u8]) -> Result<()>) -> Result<()> {
-        let mut line = self.take()?;
-        let timeout = *self.timeout.lock();
+    pub(crate) fn batch(self: &Arc<Self>, requests: &mut [Numbered], mut read: impl FnMut(&[u8])) -> Result<()> {
+        let timeout = self.timeout();
+        let mut line = self.take(timeout)?;
         let mut done = 0;
         while done < requests.len() {
             // What is under way fits into the kernel's buffers, so neither end waits for the other one to read.
@@ -215,141 +282,30 @@ impl Session {
                 })
                 .count()
                 .max(1);
-            let chunk = &requests[done..done + count];
-            line.send_encoded(chunk, timeout)?;
-            for index in done..done + count {
-                let len = line.receive_next(timeout)?;
-                read(index, &line.answer[..len])?;
+            let sent = line.line().send_many(&mut requests[done..done + count], timeout);
+            if sent.is_err() {
+                line.discard(); // some may be out, and some not
+            }
+            let first = sent?;
+            for id in first..first + count as u32 {
+                let received = line.line().receive(id, timeout);
+                if matches!(received, Err(Error::Timeout)) {
+                    (id..first + count as u32).for_each(|id| line.line().give_up(id));
+                }
+                line.judge(received)?;
+                if line.line().is_closing() {
+                    return line.line().read(|answer| Err(unexpected(answer)));
+                }
+                read(line.line().bytes());
             }
             done += count;
         }
-        self.put_back(line);
         Ok(())
     }
 
     pub(crate) fn max_message(&self) -> u64 {
         self.max_message
     }
-}
-
-impl Line {
-    fn open(
-        address: &Address,
-        key: &[u8],
-        session: Option<u64>,
-        pid: u32,
-        timeout: Duration,
-    ) -> Result<(Line, u64, u64)> {
-        let connection =
-            Client::builder().authkey(key).connect_timeout(address, timeout).map_err(|error| match error {
-                ipc_socket::Error::Timeout => Error::Timeout,
-                error => Error::Connect(error),
-            })?;
-        let mut line = Line { connection, next: 1, request: Vec::new(), answer: vec![0; 256] };
-        line.connection.set_spin(SPIN);
-        let id = line.send(Call::Hello { version: VERSION, session, pid }, u64::MAX, timeout)?;
-        line.receive(id, timeout)?;
-        let (number, max_message) = line.read(|answer| match answer {
-            Answer::Welcome { session, max_message, .. } => Ok((session, max_message)),
-            other => Err(unexpected(other)),
-        })?;
-        Ok((line, number, max_message))
-    }
-
-    fn number(&mut self) -> u32 {
-        let id = self.next;
-        self.next = self.next.wrapping_add(1).max(1);
-        id
-    }
-
-    fn send(&mut self, call: Call<'_>, max: u64, timeout: Duration) -> Result<u32> {
-        let id = self.number();
-        self.request.clear();
-        encode(&Request { id, call }, &mut self.request)?;
-        self.send_request(max, timeout)?;
-        Ok(id)
-    }
-
-    fn send_request(&mut self, max: u64, timeout: Duration) -> Result<()> {
-        if self.request.len() as u64 > max {
-            return Err(Error::TooLarge { len: self.request.len() as u64, max });
-        }
-        match self.connection.try_send_bytes(&self.request) {
-            Err(ipc_core::Error::WouldBlock) => self.connection.send_bytes_timeout(&self.request, timeout)?,
-            Err(ipc_core::Error::Unfinished { .. }) => self.connection.flush(timeout)?,
-            sent => sent?,
-        }
-        Ok(())
-    }
-
-    fn send_encoded(&mut self, requests: &[Vec<u8>], timeout: Duration) -> Result<()> {
-        self.connection.send_many_timeout(requests, timeout)?;
-        Ok(())
-    }
-
-    /// The next answer, of whatever it is: how long it is.
-    fn receive_next(&mut self, timeout: Duration) -> Result<usize> {
-        loop {
-            match self.connection.recv_bytes_into_timeout(&mut self.answer, timeout) {
-                Err(ipc_core::Error::BufferTooShort { needed, .. }) => self.answer.resize(needed, 0),
-                other => return Ok(other?),
-            }
-        }
-    }
-
-    /// The answer to this request; what comes for others that were given up is passed over.
-    fn receive(&mut self, id: u32, timeout: Duration) -> Result<()> {
-        loop {
-            let len = self.receive_next(timeout)?;
-            let reply: Reply<'_> = postcard::from_bytes(&self.answer[..len]).map_err(|_| Error::Protocol)?;
-            if reply.id == id || reply.id == 0 {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The answer to a request that may wait, until its time has passed; then the request is taken back.
-    fn wait_for(&mut self, id: u32, until: Option<Instant>, timeout: Duration) -> Result<()> {
-        loop {
-            let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-            match self.receive(id, left.min(SILENCE)) {
-                Err(Error::Timeout) => {}
-                other => return other,
-            }
-            if left <= SILENCE {
-                self.send(Call::Cancel { request: id }, u64::MAX, CANCEL)?;
-                return self.receive(id, CANCEL);
-            }
-            // Is anybody there?
-            let ping = self.send(Call::Ping, u64::MAX, timeout)?;
-            let asked = Instant::now();
-            loop {
-                let len = self.receive_next(timeout.saturating_sub(asked.elapsed()))?;
-                let reply: Reply<'_> = postcard::from_bytes(&self.answer[..len]).map_err(|_| Error::Protocol)?;
-                match reply.id {
-                    0 => return Ok(()),
-                    number if number == id => return Ok(()), // the ping's answer is passed over later
-                    number if number == ping => break,
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    fn read<R>(&self, read: impl FnOnce(Answer<'_>) -> Result<R>) -> Result<R> {
-        let reply: Reply<'_> = match postcard::take_from_bytes(&self.answer) {
-            Ok((reply, _)) => reply,
-            Err(_) => return Err(Error::Protocol),
-        };
-        read(reply.answer)
-    }
-}
-
-/// A request as bytes.
-pub(crate) fn encode<T: Serialize>(request: &T, out: &mut Vec<u8>) -> Result<()> {
-    let bytes = std::mem::take(out);
-    *out = postcard::to_extend(request, bytes).map_err(|_| Error::Protocol)?;
-    Ok(())
 }
 
 /// An answer that does not belong to the question: a fault, or nonsense.

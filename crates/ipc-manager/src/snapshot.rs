@@ -85,7 +85,7 @@ impl Drop for Pages {
     fn drop(&mut self) {
         let session = self.proxy.session();
         if let Some(cursor) = self.more {
-            session.tell(Call::EndPages { cursor });
+            session.end_pages(cursor);
         }
         let unseen: Vec<u64> = self.here.drain(..).flat_map(|(_, _, refs)| refs).collect();
         session.let_go(unseen);

@@ -184,7 +184,8 @@ impl Barrier {
         self.wait_by(Waiting::FOR_EVER)
     }
 
-    /// As [`wait`](Barrier::wait), but waits no longer than `timeout`; then the barrier is broken.
+    /// As [`wait`](Barrier::wait), but waits no longer than `timeout`; then the barrier is broken, unless all have come at that moment and the server was
+    /// too slow to say so.
     ///
     /// # Errors
     /// [`Error::Timeout`](crate::Error::Timeout). Else as `wait`.

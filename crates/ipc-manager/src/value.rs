@@ -11,7 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::protocol::{Blob, Call, Item};
+use crate::protocol::{Blob, Item};
+use crate::proxy::Proxy;
 use crate::session::Session;
 
 thread_local! {
@@ -19,11 +20,29 @@ thread_local! {
     static LEAVING: RefCell<Option<Leaving>> = const { RefCell::new(None) };
     /// The value of a server that is being decoded.
     static ARRIVING: RefCell<Option<Arriving>> = const { RefCell::new(None) };
+    /// The proxies in values of a request that is sent later.
+    static KEPT: RefCell<Option<Vec<Proxy>>> = const { RefCell::new(None) };
+}
+
+/// Does something, and says which proxies were encoded in it.
+pub(crate) fn keeping<R>(run: impl FnOnce() -> R) -> (R, Vec<Proxy>) {
+    struct Restore(Option<Vec<Proxy>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            KEPT.set(self.0.take());
+        }
+    }
+    let restore = Restore(KEPT.replace(Some(Vec::new())));
+    let result = run();
+    let kept = KEPT.take().unwrap_or_default();
+    drop(restore);
+    (result, kept)
 }
 
 struct Leaving {
     session: Arc<Session>,
-    refs: Vec<u64>,
+    /// The proxies in it, which a value's own code may have made on the way.
+    proxies: Vec<Proxy>,
 }
 
 pub(crate) struct Arriving {
@@ -36,28 +55,32 @@ pub(crate) struct Arriving {
 #[derive(Debug, Default)]
 pub(crate) struct Encoded {
     bytes: Vec<u8>,
-    refs: Vec<u64>,
+    proxies: Vec<Proxy>,
 }
 
 impl Encoded {
     pub(crate) fn of<T: Serialize + ?Sized>(session: &Arc<Session>, value: &T) -> Result<Encoded> {
-        let before = LEAVING.replace(Some(Leaving { session: Arc::clone(session), refs: Vec::new() }));
+        let before = LEAVING.replace(Some(Leaving { session: Arc::clone(session), proxies: Vec::new() }));
         let restore = Restore(Some(before));
         let mut bytes = Vec::new();
         let result = without_handles(|| Postcard::encode(value, &mut bytes));
-        let refs = LEAVING.with_borrow_mut(|leaving| leaving.as_mut().map(|l| std::mem::take(&mut l.refs)));
+        let proxies = LEAVING.with_borrow_mut(|leaving| leaving.as_mut().map(|l| std::mem::take(&mut l.proxies)));
         drop(restore);
         result.map_err(Error::Encode)?;
-        Ok(Encoded { bytes, refs: refs.unwrap_or_default() })
+        let proxies = proxies.unwrap_or_default();
+        if !proxies.is_empty() {
+            KEPT.with_borrow_mut(|kept| kept.iter_mut().for_each(|kept| kept.extend_from_slice(&proxies)));
+        }
+        Ok(Encoded { bytes, proxies })
     }
 
     pub(crate) fn item(&self) -> Item<'_> {
-        Item { bytes: Blob(&self.bytes), refs: self.refs.clone() }
+        Item { bytes: Blob(&self.bytes), refs: self.proxies.iter().map(Proxy::object).collect() }
     }
 
     /// As a key, which is compared by its bytes and keeps nothing alive.
     pub(crate) fn key(&self) -> Result<Blob<'_>> {
-        match self.refs.is_empty() {
+        match self.proxies.is_empty() {
             true => Ok(Blob(&self.bytes)),
             false => Err(Error::Encode(CodecError::new("a key cannot contain proxies"))),
         }
@@ -78,11 +101,11 @@ impl Drop for Restore {
 }
 
 /// If a value is just being encoded for a server: notes that it contains this object of it. `None`: it goes elsewhere.
-pub(crate) fn note_leaving(session: &Session, object: u64) -> Option<Result<(), &'static str>> {
+pub(crate) fn note_leaving(proxy: &Proxy) -> Option<Result<(), &'static str>> {
     LEAVING.with_borrow_mut(|leaving| {
-        leaving.as_mut().map(|leaving| match std::ptr::eq(&*leaving.session, session) {
+        leaving.as_mut().map(|leaving| match Arc::ptr_eq(&leaving.session, proxy.session()) {
             true => {
-                leaving.refs.push(object);
+                leaving.proxies.push(proxy.clone());
                 Ok(())
             }
             false => Err("a proxy of another manager cannot be stored in this one"),
@@ -111,9 +134,7 @@ impl Arriving {
             fn drop(&mut self) {
                 let this = ARRIVING.replace(self.0.take().flatten());
                 if let Some(Arriving { session, granted }) = this {
-                    if !granted.is_empty() {
-                        session.tell(Call::Release { objects: granted });
-                    }
+                    session.let_go(granted);
                 }
             }
         }

@@ -5,6 +5,7 @@ mod connection;
 mod daemon;
 mod fifo;
 mod harness;
+mod manager;
 mod other;
 mod queue;
 mod segment;

@@ -22,7 +22,8 @@ pub(super) fn run(job: &Job) -> Outcome {
     if names.is_empty() && files.is_empty() {
         return Outcome::not_run("no examples");
     }
-    let build = check(job.cargo(&["build", "--package", PACKAGE, "--examples", "--release"]));
+    // As the tests have built them.
+    let build = check(job.cargo(&["build", "--package", PACKAGE, "--examples"]));
     if build.output().is_some() {
         return build;
     }
@@ -44,7 +45,7 @@ fn run_one(job: &Job, folder: &Path, name: &str) -> Result<(), String> {
         format!("examples/expected/{name}.txt is missing: run `cargo run --example {name}`, check what it prints, and put it there")
     })?;
     let arguments = fs::read_to_string(folder.join(format!("{name}.args"))).unwrap_or_default();
-    let mut command = Command::new(job.workspace.target.join("release/examples").join(name));
+    let mut command = Command::new(job.workspace.target.join("debug/examples").join(name));
     forget_cargo_run(&mut command);
     command.args(arguments.lines()).current_dir(&job.workspace.root);
     let deadline = job.deadline.min(Instant::now() + LIMIT);

@@ -9,8 +9,8 @@ use super::steps::{Job, check};
 use crate::process::Streams;
 use crate::workspace::forget_cargo_run;
 
-/// Some six minutes on two processors; locks and queues have more points at which a death matters, sockets and FIFOs fewer.
-const KILLS: [&str; 12] = [
+/// Some seven minutes on two processors; locks and queues have more points at which a death matters, sockets and FIFOs fewer.
+const KILLS: [&str; 14] = [
     "--kills",
     "2000",
     "--kills",
@@ -23,9 +23,11 @@ const KILLS: [&str; 12] = [
     "fifo=1000",
     "--kills",
     "socket=1000",
+    "--kills",
+    "manager=2000",
 ];
 /// With `--soak`: three hours.
-const SOAK: [&str; 4] = ["--kills", "50000", "--kills", "queue=200000"];
+const SOAK: [&str; 6] = ["--kills", "50000", "--kills", "queue=200000", "--kills", "manager=10000"];
 
 /// What a program with crash points contains: the variable that they obey.
 const HOOK: &[u8] = b"IPC_CRASH";

@@ -290,3 +290,21 @@ fn a_killed_writer_disconnects_the_reader() {
     assert!(end.is_none()); // the ones that were sent, and then the end
     assert!(disconnected(reader.recv()));
 }
+
+#[test]
+fn a_torn_message_is_something_to_receive_although_others_may_write() {
+    let folder = Folder::new();
+    let fifo = folder.fifo();
+    let mut reader = reader(&fifo); // which is a writer itself
+    for _ in 0..3 {
+        let mut writer = writer(&fifo);
+        assert!(matches!(writer.try_send(long(200_000)), Err(Error::Unfinished { .. })));
+        assert_eq!(wait(&[&reader], LONG).unwrap(), [0]);
+        assert!(would_block(reader.try_recv())); // it has just looked, and the writer was there
+        assert!(wait(&[&reader], SHORT).unwrap().is_empty());
+        drop(writer);
+        assert_eq!(wait(&[&reader], LONG).unwrap(), [0]);
+        assert!(matches!(reader.try_recv(), Err(Error::Torn { total: 200_000, .. })));
+        assert!(wait(&[&reader], SHORT).unwrap().is_empty());
+    }
+}

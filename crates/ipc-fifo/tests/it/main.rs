@@ -5,6 +5,7 @@ mod bytes;
 mod ends;
 mod names;
 mod opening;
+mod pairing;
 mod records;
 
 use std::path::PathBuf;

@@ -5,8 +5,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ipc_fifo::{Error, Fifo, Reader, Scope, Writer};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
@@ -290,4 +292,18 @@ fn a_path_that_is_no_text_goes_to_another_process() {
     assert_eq!(reader.recv().unwrap(), "here");
     answer.join().unwrap().unwrap();
     assert!(path.exists()); // what the other process dropped was not the owner
+}
+
+#[test]
+fn a_scope_waits_once_for_a_folder_that_somebody_has_locked() {
+    let folder = Folder::alone();
+    let mut scope = Scope::new().unwrap();
+    let fifos: Vec<Fifo> = (0..4).map(|_| scope.create(folder.path(), 0o600).unwrap()).collect();
+    let place = fs::File::open(folder.0.path()).unwrap();
+    let locked = Flock::lock(place, FlockArg::LockExclusive).unwrap();
+    let started = Instant::now();
+    drop(scope);
+    assert!(started.elapsed() < Duration::from_millis(1900), "{:?}", started.elapsed()); // a second, and not five
+    assert!(fifos.iter().all(|fifo| !fifo.path().exists()));
+    drop(locked);
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::protocol::{Answer, Fault, Op};
 
 use super::outbox::{Asker, Grant};
+use super::state::simulation::Audit;
 use super::store::Turn;
 
 /// A thread of a client.
@@ -120,6 +121,7 @@ impl Lock {
     fn next(&mut self) -> Option<Waiter> {
         match self.owner {
             None => self.waiters.pop_front(),
+            Some(_) if !self.is_reentrant => None,
             Some(owner) => {
                 let again = |waiter: &Waiter| waiter.asker.session == owner.session && waiter.thread == owner.thread;
                 let position = self.waiters.iter().position(again)?;
@@ -153,6 +155,19 @@ impl Lock {
         self.waiters.retain(|waiter| waiter.asker.connection != connection);
         self.sleepers.retain(|sleeper| sleeper.asker.connection != connection);
         self.settle(turn);
+    }
+
+    pub(crate) fn audit(&self, audit: &mut Audit) {
+        audit.waiters.extend(self.waiters.iter().chain(&self.sleepers).map(|waiter| waiter.asker));
+        audit.owners.extend(self.owner.map(|owner| owner.session));
+        assert_eq!(self.owner.is_some(), self.count > 0);
+        assert!(self.is_reentrant || self.count <= 1);
+        assert!(self.owner.is_some() || self.waiters.is_empty(), "the lock is free, and somebody waits for it");
+    }
+
+    /// The object is gone.
+    pub(crate) fn dismiss(&mut self, turn: &mut Turn<'_>) {
+        self.waiters.drain(..).chain(self.sleepers.drain(..)).for_each(|waiter| turn.dismiss(waiter.asker));
     }
 
     /// A session has ended.

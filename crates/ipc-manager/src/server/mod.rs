@@ -1,5 +1,7 @@
 //! The server: what it knows, and the loop that serves clients.
 
+mod body;
+mod ids;
 pub(crate) mod lock;
 mod map;
 pub(crate) mod outbox;

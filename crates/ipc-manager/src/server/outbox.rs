@@ -1,9 +1,8 @@
 //! What is to be written to the clients, and what becomes of it when one does not get it.
 
-use std::collections::HashMap;
-
 use crate::protocol::{Answer, Fault, Reply, frame};
 
+use super::ids::IdMap;
 use super::lock::Owner;
 use super::store::Stored;
 
@@ -24,12 +23,19 @@ pub(crate) enum Grant {
     Item { item: Stored, session: u64, task: Option<u64> },
 }
 
+/// What was given, of which object, and on which request.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) object: u64,
+    pub(crate) request: u32,
+    pub(crate) grant: Grant,
+}
+
 /// One connection, as those who answer see it.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     pub(crate) bytes: Vec<u8>,
-    /// With the object it is of.
-    pub(crate) grant: Option<(u64, Grant)>,
+    pub(crate) given: Option<Given>,
     /// The object and number of the request that is waiting. There is at most one.
     pub(crate) waiting: Option<(u64, u32)>,
     is_dirty: bool,
@@ -37,7 +43,7 @@ pub(crate) struct Line {
 
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    lines: HashMap<u64, Line>,
+    lines: IdMap<Line>,
     /// The connections that have something to be written.
     dirty: Vec<u64>,
 }
@@ -73,7 +79,7 @@ impl Outbox {
     /// Answers with something that is taken back if it does not arrive.
     pub(crate) fn give(&mut self, to: Asker, object: u64, grant: Grant, answer: Answer<'_>) {
         if let Some(line) = self.lines.get_mut(&to.connection) {
-            line.grant = Some((object, grant));
+            line.given = Some(Given { object, request: to.request, grant });
         }
         self.answer(to, answer);
     }
@@ -85,14 +91,12 @@ impl Outbox {
         }
     }
 
-    /// The connections with something to write, each once.
-    pub(crate) fn take_dirty(&mut self) -> Vec<u64> {
-        let dirty = std::mem::take(&mut self.dirty);
-        for connection in &dirty {
-            if let Some(line) = self.lines.get_mut(connection) {
-                line.is_dirty = false;
-            }
+    /// A connection with something to write, each once.
+    pub(crate) fn next_dirty(&mut self) -> Option<u64> {
+        let connection = self.dirty.pop()?;
+        if let Some(line) = self.lines.get_mut(&connection) {
+            line.is_dirty = false;
         }
-        dirty
+        Some(connection)
     }
 }

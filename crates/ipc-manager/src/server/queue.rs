@@ -4,10 +4,12 @@
 //! that the task is done.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::protocol::{Answer, Fault, Op};
 
 use super::outbox::{Asker, Grant};
+use super::state::simulation::Audit;
 use super::store::{Stored, Turn};
 
 #[derive(Debug, Default)]
@@ -119,20 +121,15 @@ impl Queue {
         }
     }
 
-    /// An item has arrived. What it held stays held by its task, if it is one.
-    pub(crate) fn confirm(&mut self, item: Stored, task: Option<u64>, turn: &mut Turn<'_>) {
-        if task.is_none() {
-            turn.release(item);
-        }
-    }
-
     /// An item has not arrived: it is the first one again.
     pub(crate) fn take_back(&mut self, item: Stored, session: u64, task: Option<u64>, turn: &mut Turn<'_>) {
         match task {
             Some(thread) => {
-                // It was the last one that this thread was given.
+                // If the thread has been given another one since, over another connection, that one stays its own.
                 let Some(tasks) = self.tasks.get_mut(&(session, thread)) else { return };
-                tasks.pop_back();
+                let is_it = |task: &Stored| Arc::ptr_eq(&task.bytes, &item.bytes);
+                let Some(place) = tasks.iter().rposition(is_it) else { return };
+                tasks.remove(place);
                 if tasks.is_empty() {
                     self.tasks.remove(&(session, thread));
                 }
@@ -164,7 +161,24 @@ impl Queue {
         self.settle(turn);
     }
 
-    pub(crate) fn release_all(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn audit(&self, audit: &mut Audit) {
+        audit.stored(self.items.iter().chain(self.putters.iter().map(|(_, item)| item)));
+        audit.stored(self.tasks.values().flatten());
+        audit.waiters.extend(self.putters.iter().map(|(asker, _)| *asker));
+        audit.waiters.extend(self.getters.iter().map(|(asker, _)| *asker).chain(self.joiners.iter().copied()));
+        audit.owners.extend(self.tasks.keys().map(|(session, _)| *session));
+        assert!(self.items.is_empty() || self.getters.is_empty(), "there is something, and somebody waits for it");
+        assert!(self.putters.is_empty() || !self.has_room(), "there is room, and somebody waits for it");
+        assert!(self.joiners.is_empty() || self.unfinished > 0, "all is done, and somebody waits for that");
+        let tasks = self.tasks.values().map(|tasks| tasks.len()).sum::<usize>();
+        assert_eq!(self.unfinished, (self.items.len() + tasks) as u64);
+    }
+
+    /// The object is gone.
+    pub(crate) fn dismiss(&mut self, turn: &mut Turn<'_>) {
+        let putters = self.putters.iter().map(|(asker, _)| *asker);
+        let getters = self.getters.drain(..).map(|(asker, _)| asker);
+        putters.chain(getters).chain(self.joiners.drain(..)).for_each(|asker| turn.dismiss(asker));
         let waiting = self.putters.drain(..).map(|(_, item)| item);
         let tasks = std::mem::take(&mut self.tasks).into_values().flatten();
         self.items.drain(..).chain(waiting).chain(tasks).for_each(|item| turn.released.extend(item.refs));

@@ -4,7 +4,7 @@
 //! lock is an entry in a list. After something was to do it looks again and again for a short while before it sleeps: to be woken takes ten
 //! times as long as to serve a request.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -21,8 +21,9 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{MsgFlags, recv, send};
 use parking_lot::Mutex;
 
+use super::ids::IdMap;
 use super::outbox::{Asker, Outbox};
-use super::state::State;
+use super::state::{State, TICKET};
 use crate::error::{Error, Result};
 use crate::protocol::Fault;
 
@@ -38,7 +39,7 @@ const KEEP: usize = 4 * 1024;
 /// How long to look for more before sleeping.
 const SPIN: Duration = Duration::from_micros(50);
 /// After so many looks at the client that was served last, one at all.
-const LOOKS: u32 = 8;
+const LOOKS: u32 = 128;
 
 /// A server that runs in this process.
 #[derive(Debug)]
@@ -68,6 +69,10 @@ struct Client {
     written: usize,
     /// It is not read from until it has read.
     is_held: bool,
+    /// It has been held: whole frames may be left in `partial`.
+    has_frames: bool,
+    /// It sends nothing more, and goes when all is read.
+    is_ending: bool,
     /// It has sent what no client sends, and goes when it has been told.
     is_leaving: bool,
 }
@@ -78,7 +83,7 @@ impl Running {
         let waker = Waker::new(poll.registry(), WAKER).map_err(Error::io("make a waker"))?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let end = EventFd::from_flags(flags).map_err(Error::io("make an eventfd"))?;
-        let state = Mutex::new(State::new(max_message));
+        let state = Mutex::new(State::new(max_message, TICKET));
         let shared = Arc::new(Shared { state, incoming: Mutex::default(), waker, end, ends: AtomicBool::new(false) });
         let mut running = Running { shared: Arc::clone(&shared), threads: Vec::new() };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
@@ -88,7 +93,7 @@ impl Running {
         let server = Loop {
             poll,
             shared: serving,
-            clients: HashMap::new(),
+            clients: IdMap::default(),
             out: Outbox::default(),
             next: 1,
             max_message,
@@ -130,10 +135,36 @@ impl Shared {
     }
 }
 
+impl Client {
+    fn new(socket: OwnedFd) -> Client {
+        let partial = Vec::new();
+        let (session, written) = (None, 0);
+        Client {
+            socket,
+            session,
+            partial,
+            written,
+            is_held: false,
+            has_frames: false,
+            is_ending: false,
+            is_leaving: false,
+        }
+    }
+}
+
+/// Ends the other thread as well, however this one ends.
+struct EndsAll(Arc<Shared>);
+
+impl Drop for EndsAll {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 fn let_in(door: &Door, shared: &Shared) {
-    loop {
-        if wait(&[door, &shared.end.as_fd()], Duration::MAX).is_err() || shared.ends.load(Ordering::Acquire) {
-            return;
+    while !shared.ends.load(Ordering::Acquire) {
+        if wait(&[door, &shared.end.as_fd()], Duration::MAX).is_err() {
+            std::thread::sleep(Duration::from_millis(50)); // the system is short of something; who is in is served
         }
         loop {
             match door.try_accept().map(ipc_core::Connection::into_fd) {
@@ -156,7 +187,7 @@ fn let_in(door: &Door, shared: &Shared) {
 struct Loop {
     poll: Poll,
     shared: Arc<Shared>,
-    clients: HashMap<u64, Client>,
+    clients: IdMap<Client>,
     out: Outbox,
     next: u64,
     max_message: u64,
@@ -167,6 +198,7 @@ struct Loop {
 
 impl Loop {
     fn run(mut self) {
+        let _ends_all = EndsAll(Arc::clone(&self.shared));
         let mut events = Events::with_capacity(256);
         let mut pause = None;
         // The client that was served last, and until when to look whether it goes on.
@@ -180,7 +212,14 @@ impl Loop {
             self.take_in();
             for event in &events {
                 let number = event.token().0 as u64;
-                if event.token() != WAKER && (event.is_readable() || event.is_read_closed() || event.is_error()) {
+                if event.token() == WAKER {
+                    continue;
+                }
+                if event.is_read_closed() || event.is_error() {
+                    // There is no event for the end itself when it has come together with the last bytes.
+                    self.clients.entry(number).and_modify(|client| client.is_ending = true);
+                }
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
                     self.ready.push_back(number);
                 }
                 if event.is_writable() {
@@ -194,6 +233,7 @@ impl Loop {
                 spinning = self.look(last, until);
             }
             pause = self.expire();
+            self.flush();
             if self.shared.state.lock().is_over {
                 self.shared.end();
             }
@@ -243,14 +283,15 @@ impl Loop {
     }
 
     fn flush(&mut self) {
-        for number in self.out.take_dirty() {
-            self.write(number);
+        while let Some(number) = self.out.next_dirty() {
+            self.write(number); // which may end a client, and give others something to write
         }
     }
 
     fn expire(&mut self) -> Option<Duration> {
-        let next = self.shared.state.lock().expire(&mut self.out);
-        next.map(|at| at.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)))
+        let now = Instant::now();
+        let next = self.shared.state.lock().expire(now, &mut self.out);
+        next.map(|at| at.saturating_duration_since(now).max(Duration::from_millis(1)))
     }
 
     fn take_in(&mut self) {
@@ -265,21 +306,27 @@ impl Loop {
                 continue; // it sees that the connection is closed
             }
             self.out.open(number);
-            let client =
-                Client { socket, session: None, partial: Vec::new(), written: 0, is_held: false, is_leaving: false };
-            self.clients.insert(number, client);
+            self.clients.insert(number, Client::new(socket));
             self.ready.push_back(number);
         }
     }
 
     /// Reads once, and does what was asked for. Says whether there may be more.
     fn read(&mut self, number: u64) -> bool {
-        match self.clients.get(&number) {
-            Some(client) if !client.is_held && !client.is_leaving => {}
-            _ => return false,
+        let Some(client) = self.clients.get_mut(&number) else { return false };
+        if client.is_held || client.is_leaving {
+            return false;
         }
+        if std::mem::take(&mut client.has_frames) {
+            self.digest(number, 0);
+            return true;
+        }
+        let is_ending = client.is_ending;
         // A short read has emptied the socket; what comes later makes an event of its own.
-        self.read_some(number) == Some(self.buffer.len())
+        match self.read_some(number) {
+            Some(n) => n == self.buffer.len() || n > 0 && is_ending,
+            None => false,
+        }
     }
 
     /// Reads once and does what was asked for: how many bytes that were, `None` if the client is gone.
@@ -291,46 +338,49 @@ impl Loop {
                 other => break other,
             }
         };
-        let n = match read {
-            Err(Errno::EAGAIN) => return Some(0),
+        match read {
+            Err(Errno::EAGAIN) => Some(0),
             Ok(0) | Err(_) => {
                 self.leave(number);
-                return None;
+                None
             }
-            Ok(n) => n,
-        };
+            Ok(n) => {
+                self.digest(number, n);
+                Some(n)
+            }
+        }
+    }
+
+    /// Does what was asked for in what was left of earlier and in the first `n` bytes of the buffer, as long as the client takes its answers.
+    fn digest(&mut self, number: u64, n: usize) {
+        let Some(client) = self.clients.get_mut(&number) else { return };
+        let Client { session, partial, written, is_held, .. } = client;
+        let (out, buffer) = (&mut self.out, &self.buffer[..n]);
         let mut state = self.shared.state.lock();
-        let result = if client.partial.is_empty() {
-            let result = frames(&self.buffer[..n], self.max_message, |frame| {
-                state.handle(number, &mut client.session, frame, &mut self.out)
-            });
-            if let Ok(used) = result {
-                client.partial.extend_from_slice(&self.buffer[used..n]);
-            }
+        let handle = |frame: &[u8]| {
+            state.handle(number, session, frame, out)?;
+            *is_held = out.line(number).is_some_and(|line| line.bytes.len() - *written > UNREAD);
+            Ok(!*is_held)
+        };
+        let result = if partial.is_empty() {
+            let result = frames(buffer, self.max_message, handle);
+            partial.extend_from_slice(&buffer[result.as_ref().map_or(n, |used| *used)..]);
             result
         } else {
-            client.partial.extend_from_slice(&self.buffer[..n]);
-            let partial = std::mem::take(&mut client.partial);
-            let result = frames(&partial, self.max_message, |frame| {
-                state.handle(number, &mut client.session, frame, &mut self.out)
-            });
-            client.partial = partial;
-            if let Ok(used) = result {
-                client.partial.drain(..used);
-                if client.partial.is_empty() && client.partial.capacity() > KEEP {
-                    client.partial = Vec::new();
-                }
+            partial.extend_from_slice(buffer);
+            let result = frames(partial, self.max_message, handle);
+            partial.drain(..result.as_ref().map_or(partial.len(), |used| *used));
+            if partial.is_empty() && partial.capacity() > KEEP {
+                *partial = Vec::new();
             }
             result
         };
         drop(state);
+        client.has_frames = client.is_held;
         if let Err(fault) = result {
             client.is_leaving = true;
             self.out.fault(Asker { connection: number, session: 0, request: 0 }, fault);
         }
-        let unread = self.out.line(number).map_or(0, |line| line.bytes.len()) - client.written;
-        client.is_held = unread > UNREAD;
-        Some(n)
     }
 
     /// Writes what a client is to be told, as far as it takes it.
@@ -342,7 +392,14 @@ impl Loop {
             match send(client.socket.as_raw_fd(), &line.bytes[client.written..], flags) {
                 Ok(n) => client.written += n,
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return, // there is an event when it has room again
+                Err(Errno::EAGAIN) => {
+                    // There is an event when it has room again. What is out need not be kept meanwhile.
+                    if client.written > READ && client.written > line.bytes.len() / 2 {
+                        line.bytes.drain(..client.written);
+                        client.written = 0;
+                    }
+                    return;
+                }
                 Err(_) => return self.leave(number),
             }
         }
@@ -366,11 +423,11 @@ impl Loop {
     }
 }
 
-/// Has every frame that is complete handled, and returns how many bytes those were.
+/// Has every frame that is complete handled, until that says no, and returns how many bytes those were.
 fn frames(
     bytes: &[u8],
     max: u64,
-    mut handle: impl FnMut(&[u8]) -> std::result::Result<(), Fault>,
+    mut handle: impl FnMut(&[u8]) -> std::result::Result<bool, Fault>,
 ) -> std::result::Result<usize, Fault> {
     let mut used = 0;
     while let Some((header, rest)) = bytes[used..].split_first_chunk::<4>() {
@@ -379,8 +436,10 @@ fn frames(
             return Err(Fault::Malformed);
         }
         let Some(frame) = rest.get(..len as usize) else { break };
-        handle(frame)?;
         used += 4 + len as usize;
+        if !handle(frame)? {
+            break;
+        }
     }
     Ok(used)
 }

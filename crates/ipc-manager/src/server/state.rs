@@ -1,19 +1,21 @@
 //! What the server knows: objects, who holds them, and what is done with them. No sockets here.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::protocol::{Answer, Blob, Call, Fault, Init, Item, Kind, Op, Pair, Request, VERSION};
+use crate::protocol::{Answer, Blob, Call, Fault, Init, Kind, Op, Pair, Request, VERSION};
 use crate::stats::{LockOwner, ObjectStats, Stats};
 
-use super::lock::Lock;
-use super::map::Map;
-use super::outbox::{Asker, Grant, Outbox};
-use super::queue::Queue;
-use super::sequence::Sequence;
+use super::body::Body;
+use super::ids::{IdMap, IdSet};
+use super::outbox::{Asker, Given, Grant, Outbox};
 use super::store::{Stored, Turn};
-use super::sync::{Barrier, Event, Semaphore};
+
+mod script;
+pub mod simulation;
+#[cfg(test)]
+mod tests;
 
 /// How long an object is kept for a proxy that was sent to another process and has not arrived.
 pub(crate) const TICKET: Duration = Duration::from_secs(60);
@@ -24,13 +26,12 @@ const SNAPSHOTS: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct State {
-    objects: HashMap<u64, Object>,
+    objects: IdMap<Object>,
     names: HashMap<String, u64>,
-    /// The objects to which the end of a session can matter.
-    owned: HashSet<u64>,
-    sessions: HashMap<u64, Session>,
+    sessions: IdMap<Session>,
     /// What is held for proxies on their way, by number.
     tickets: BTreeMap<u64, (u64, Instant)>,
+    ticket: Duration,
     /// No number is ever given twice.
     next: u64,
     calls: u64,
@@ -46,18 +47,9 @@ struct Object {
     name: Option<String>,
     /// Sessions, tickets, a name and values that hold it. Without any it goes.
     holds: u64,
+    /// The sessions to whose end it has to do something.
+    touched_by: Vec<u64>,
     body: Body,
-}
-
-#[derive(Debug)]
-enum Body {
-    Sequence(Sequence),
-    Map(Map),
-    Queue(Queue),
-    Lock(Lock),
-    Semaphore(Semaphore),
-    Event(Event),
-    Barrier(Barrier),
 }
 
 /// A key, and its value.
@@ -68,19 +60,22 @@ type Entry = (Arc<[u8]>, Stored);
 struct Session {
     pid: u32,
     connections: usize,
-    holds: HashMap<u64, u64>,
+    holds: IdMap<u64>,
+    /// The locks, queues, … of which it may have something that others wait for.
+    touched: IdSet,
     /// What is still to be fetched of each, keys and values.
-    snapshots: HashMap<u64, VecDeque<Entry>>,
+    snapshots: IdMap<VecDeque<Entry>>,
 }
 
 impl State {
-    pub(crate) fn new(max_message: u64) -> State {
+    /// Tickets are valid for `ticket`.
+    pub(crate) fn new(max_message: u64, ticket: Duration) -> State {
         State {
-            objects: HashMap::new(),
+            objects: IdMap::default(),
             names: HashMap::new(),
-            owned: HashSet::new(),
-            sessions: HashMap::new(),
+            sessions: IdMap::default(),
             tickets: BTreeMap::new(),
+            ticket,
             next: 1,
             calls: 0,
             began: Instant::now(),
@@ -116,14 +111,15 @@ impl State {
             return Ok(());
         }
         asker.session = session.ok_or(Fault::NoSession)?;
-        let line = out.line(connection);
-        if !matches!(request.call, Call::Cancel { .. }) {
-            let (grant, waiting) = line.map_or((None, None), |line| (line.grant.take(), line.waiting));
-            if let Some((object, grant)) = grant {
-                self.confirm(asker, object, grant, out);
+        // These come also from one who has not yet seen what it was given.
+        let confirms = !matches!(request.call, Call::Cancel { .. } | Call::GiveUp { .. } | Call::Ping);
+        if let Some(line) = out.line(connection) {
+            // Who waits says nothing else; and two answers with one number nobody could tell apart.
+            if line.waiting.is_some_and(|(_, waits)| confirms || waits == request.id) {
+                return Err(Fault::TooMany);
             }
-            if waiting.is_some() && !matches!(request.call, Call::Ping) {
-                return Err(Fault::TooMany); // who waits says nothing else
+            if let Some(given) = line.given.take_if(|_| confirms) {
+                self.confirm(given, out);
             }
         }
         self.call(asker, request.call, out);
@@ -140,7 +136,11 @@ impl State {
         let number = match joined {
             Some(number) => number,
             None => {
-                let number = self.number();
+                // Not the next one: a client of an earlier server at this address must not come into the session of another.
+                let number = getrandom::u64().map_err(|_| Fault::TooMany)?;
+                if self.sessions.contains_key(&number) {
+                    return Err(Fault::TooMany);
+                }
                 self.sessions.insert(number, Session { pid, ..Session::default() });
                 number
             }
@@ -152,10 +152,21 @@ impl State {
     fn call(&mut self, asker: Asker, call: Call<'_>, out: &mut Outbox) {
         match call {
             Call::On { object, op: op @ (Op::Snapshot | Op::Drain) } => self.snapshot(asker, object, &op, out),
-            Call::On { object, op } => self.on(asker, object, out, |body, turn| body.run(op, turn)),
+            // Nothing stored holds what there is not: a later object could get that number.
+            Call::On { op, .. } if !op.refs(|object| self.objects.contains_key(&object)) => {
+                out.fault(asker, Fault::NoObject);
+            }
+            Call::On { object, op } => {
+                self.touch(asker.session, object);
+                self.on(asker, object, out, |body, turn| body.run(op, turn));
+            }
             Call::Confirm | Call::Hello { .. } => {}
             Call::Ping => out.answer(asker, Answer::Done),
             Call::Cancel { request } => self.cancel(asker, request, out),
+            Call::GiveUp { request } => self.give_up(asker, request, out),
+            Call::Make { init, .. } if !init.refs(|object| self.objects.contains_key(&object)) => {
+                out.fault(asker, Fault::NoObject);
+            }
             Call::Make { kind, types, init } => {
                 let answer = self.make(asker, kind, types, &init, out).map_or_else(Answer::Fault, Answer::Object);
                 out.answer(asker, answer);
@@ -183,18 +194,7 @@ impl State {
                 None => out.fault(asker, Fault::NoName),
             },
             Call::Release { objects } => {
-                let let_go = |session: &mut Session, object: &u64| match session.holds.get_mut(object) {
-                    Some(holds) => {
-                        *holds -= 1;
-                        if *holds == 0 {
-                            session.holds.remove(object);
-                        }
-                        true
-                    }
-                    None => false, // never more than it has
-                };
-                let Some(session) = self.sessions.get_mut(&asker.session) else { return };
-                let objects = objects.into_iter().filter(|object| let_go(session, object)).collect();
+                let objects = self.let_go(asker.session, objects);
                 self.release(objects, out);
             }
             Call::Ticket { object } => {
@@ -202,7 +202,7 @@ impl State {
                     return out.fault(asker, Fault::NoObject);
                 }
                 let number = self.number();
-                self.tickets.insert(number, (object, Instant::now() + TICKET));
+                self.tickets.insert(number, (object, Instant::now() + self.ticket));
                 out.answer(asker, Answer::Number(number));
             }
             Call::Claim { object, ticket, kind, types } => {
@@ -223,12 +223,23 @@ impl State {
             Call::EndPages { cursor } => self.end_pages(asker.session, cursor, out),
             Call::Stats => {
                 let stats = postcard::to_stdvec(&self.stats()).unwrap_or_default();
-                out.answer(asker, Answer::Stats(Blob(&stats)));
+                match stats.len() as u64 <= self.max_message {
+                    true => out.answer(asker, Answer::Stats(Blob(&stats))),
+                    false => out.fault(asker, Fault::TooMany),
+                }
             }
             Call::Shutdown => {
                 self.is_over = true;
                 out.answer(asker, Answer::Done);
             }
+        }
+    }
+
+    /// Notes that the end of the session can matter to the object.
+    fn touch(&mut self, session: u64, number: u64) {
+        let Some(object) = self.objects.get_mut(&number) else { return };
+        if object.body.has_owners() && self.sessions.get_mut(&session).is_some_and(|s| s.touched.insert(number)) {
+            object.touched_by.push(session);
         }
     }
 
@@ -262,6 +273,22 @@ impl State {
         }
     }
 
+    /// Takes holds from a session, never more than it has, and says which it had.
+    fn let_go(&mut self, session: u64, mut objects: Vec<u64>) -> Vec<u64> {
+        let Some(session) = self.sessions.get_mut(&session) else { return Vec::new() };
+        objects.retain(|object| match session.holds.get_mut(object) {
+            Some(holds) => {
+                *holds -= 1;
+                if *holds == 0 {
+                    session.holds.remove(object);
+                }
+                true
+            }
+            None => false,
+        });
+        objects
+    }
+
     /// One hold less on each; what nobody holds any more goes, and with it what it held.
     fn release(&mut self, mut objects: Vec<u64>, out: &mut Outbox) {
         while let Some(number) = objects.pop() {
@@ -271,15 +298,12 @@ impl State {
                 continue;
             }
             let Some(mut gone) = self.objects.remove(&number) else { continue };
-            self.owned.remove(&number);
+            for session in gone.touched_by {
+                self.sessions.get_mut(&session).map(|session| session.touched.remove(&number));
+            }
             let asker = Asker { connection: 0, session: 0, request: 0 };
             let mut turn = Turn { out, asker, object: number, held: vec![], granted: vec![], released: vec![] };
-            match &mut gone.body {
-                Body::Sequence(list) => list.items.drain(..).for_each(|item| turn.release(item)),
-                Body::Map(map) => map.entries.drain().for_each(|(_, item)| turn.release(item)),
-                Body::Queue(queue) => queue.release_all(&mut turn),
-                Body::Lock(_) | Body::Semaphore(_) | Body::Event(_) | Body::Barrier(_) => {}
-            }
+            gone.body.dismiss(&mut turn);
             objects.append(&mut turn.released);
         }
     }
@@ -311,10 +335,8 @@ impl State {
         let mut turn = Turn { out, asker, object: number, held: vec![], granted: vec![], released: vec![] };
         let body = Body::new(kind, init, &mut turn).ok_or(Fault::Unfit)?;
         let (held, released) = (turn.held, turn.released);
-        if body.has_owners() {
-            self.owned.insert(number);
-        }
-        self.objects.insert(number, Object { kind, types: types.into(), name: None, holds: 0, body });
+        let touched_by = Vec::new();
+        self.objects.insert(number, Object { kind, types: types.into(), name: None, holds: 0, touched_by, body });
         self.hold_by(asker.session, number);
         for object in held {
             self.hold(object);
@@ -325,6 +347,9 @@ impl State {
 
     /// All that is in an object at this moment, or the first page of it.
     fn snapshot(&mut self, asker: Asker, number: u64, op: &Op<'_>, out: &mut Outbox) {
+        if self.sessions.get(&asker.session).is_none_or(|session| session.snapshots.len() == SNAPSHOTS) {
+            return out.fault(asker, Fault::TooMany);
+        }
         let Some(object) = self.objects.get_mut(&number) else { return out.fault(asker, Fault::NoObject) };
         let nothing: Arc<[u8]> = Arc::new([]);
         let take = matches!(op, Op::Drain);
@@ -347,9 +372,6 @@ impl State {
         }
         let cursor = self.number();
         let Some(session) = self.sessions.get_mut(&asker.session) else { return };
-        if session.snapshots.len() == SNAPSHOTS {
-            return out.fault(asker, Fault::TooMany);
-        }
         session.snapshots.insert(cursor, entries);
         self.page(asker, cursor, version, out);
         if take {
@@ -363,7 +385,7 @@ impl State {
         let Some(entries) = session.snapshots.get_mut(&cursor) else { return out.fault(asker, Fault::NoObject) };
         let (mut bytes, mut count) = (0, 0);
         for (key, item) in entries.iter() {
-            let len = key.len() + item.bytes.len() + 16;
+            let len = key.len() + item.bytes.len() + 16 + 10 * item.refs.len();
             if count > 0 && bytes + len > PAGE {
                 break;
             }
@@ -390,14 +412,39 @@ impl State {
         }
     }
 
-    /// What was granted has arrived.
-    fn confirm(&mut self, asker: Asker, object: u64, grant: Grant, out: &mut Outbox) {
-        if let Grant::Item { item, task, .. } = grant {
-            self.on(Asker { connection: 0, ..asker }, object, out, |body, turn| {
-                if let Body::Queue(queue) = body {
-                    queue.confirm(item, task, turn);
-                }
-            });
+    /// What was given has arrived.
+    fn confirm(&mut self, given: Given, out: &mut Outbox) {
+        let Grant::Item { item, task, .. } = given.grant else { return };
+        if task.is_none() {
+            self.release(item.refs, out); // the queue has held them until now
+        }
+    }
+
+    /// What was given has not arrived, or was not wanted.
+    fn take_back(&mut self, session: u64, given: Given, out: &mut Outbox) {
+        let Given { object, grant, .. } = given;
+        let refs = match &grant {
+            Grant::Item { item, .. } => self.let_go(session, item.refs.clone()),
+            Grant::Lock(_) | Grant::Permit { .. } => Vec::new(),
+        };
+        match self.objects.contains_key(&object) {
+            true => {
+                let asker = Asker { connection: 0, session, request: 0 };
+                self.on(asker, object, out, |body, turn| body.take_back(grant, turn));
+            }
+            false => self.confirm(Given { object, request: 0, grant }, out),
+        }
+        self.release(refs, out);
+    }
+
+    /// Nobody waits any more for the answer to this request.
+    fn give_up(&mut self, asker: Asker, request: u32, out: &mut Outbox) {
+        let Some(line) = out.line(asker.connection) else { return };
+        if let Some((object, _)) = line.waiting.take_if(|(_, waits)| *waits == request) {
+            let silent = Asker { connection: 0, ..asker };
+            self.on(silent, object, out, |body, turn| body.forget(asker.connection, false, turn));
+        } else if let Some(given) = line.given.take_if(|given| given.request == request) {
+            self.take_back(asker.session, given, out);
         }
     }
 
@@ -411,7 +458,7 @@ impl State {
                 _ => false,
             };
             if !later {
-                body.forget(asker.connection, turn);
+                body.forget(asker.connection, false, turn);
             }
         });
         if !later {
@@ -424,12 +471,13 @@ impl State {
         let line = out.close(connection);
         let Some(session) = session else { return };
         let asker = Asker { connection: 0, session, request: 0 };
+        let is_end = self.sessions.get(&session).is_some_and(|session| session.connections == 1);
         if let Some(line) = line {
             if let Some((object, _)) = line.waiting {
-                self.on(asker, object, out, |body, turn| body.forget(connection, turn));
+                self.on(asker, object, out, |body, turn| body.forget(connection, is_end, turn));
             }
-            if let Some((object, grant)) = line.grant {
-                self.on(asker, object, out, |body, turn| body.take_back(grant, turn));
+            if let Some(given) = line.given {
+                self.take_back(session, given, out);
             }
         }
         let Some(entry) = self.sessions.get_mut(&session) else { return };
@@ -439,8 +487,10 @@ impl State {
         }
         let Some(gone) = self.sessions.remove(&session) else { return };
         // Locks and permits first: what it held may go with it.
-        for object in self.owned.iter().copied().collect::<Vec<_>>() {
-            self.on(asker, object, out, |body, turn| body.bury(session, turn));
+        for number in gone.touched {
+            let Some(object) = self.objects.get_mut(&number) else { continue };
+            object.touched_by.retain(|touched_by| *touched_by != session);
+            self.on(asker, number, out, |body, turn| body.bury(session, turn));
         }
         let holds = gone.holds.into_iter().flat_map(|(object, n)| std::iter::repeat_n(object, n as usize));
         let shown = gone.snapshots.into_values().flatten().flat_map(|(_, item)| item.refs);
@@ -448,8 +498,7 @@ impl State {
     }
 
     /// Lets go of what was held for proxies that have never arrived. Says when to ask again.
-    pub(crate) fn expire(&mut self, out: &mut Outbox) -> Option<Instant> {
-        let now = Instant::now();
+    pub(crate) fn expire(&mut self, now: Instant, out: &mut Outbox) -> Option<Instant> {
         while let Some(entry) = self.tickets.first_entry() {
             let (object, until) = *entry.get();
             if until > now {
@@ -488,91 +537,6 @@ impl State {
             calls: self.calls,
             uptime: self.began.elapsed(),
             objects,
-        }
-    }
-}
-
-impl Body {
-    fn new(kind: Kind, init: &Init<'_>, turn: &mut Turn<'_>) -> Option<Body> {
-        let items = |items: &[Item<'_>], turn: &mut Turn<'_>| items.iter().map(|item| turn.store(item)).collect();
-        Some(match (kind, init) {
-            (Kind::List, Init::Nothing) => Body::Sequence(Sequence::default()),
-            (Kind::List, Init::Items(all)) => Body::Sequence(Sequence::new(items(all, turn), false)),
-            (Kind::Array, Init::Items(all)) => Body::Sequence(Sequence::new(items(all, turn), true)),
-            (Kind::Value, Init::Items(all)) if all.len() == 1 => Body::Sequence(Sequence::new(items(all, turn), true)),
-            (Kind::Dict | Kind::Set | Kind::Namespace, Init::Nothing) => Body::Map(Map::default()),
-            (Kind::Dict | Kind::Set | Kind::Namespace, Init::Pairs(pairs)) => {
-                let mut map = Map::default();
-                map.extend(pairs, turn);
-                Body::Map(map)
-            }
-            (Kind::Queue, Init::Number(capacity)) => Body::Queue(Queue::new(*capacity, false)),
-            (Kind::JoinableQueue, Init::Number(capacity)) => Body::Queue(Queue::new(*capacity, true)),
-            (Kind::Lock, Init::Nothing) => Body::Lock(Lock::new(false, false)),
-            (Kind::RLock, Init::Nothing) => Body::Lock(Lock::new(true, false)),
-            (Kind::Condition, Init::Nothing) => Body::Lock(Lock::new(false, true)),
-            (Kind::Semaphore, Init::Number(permits)) => Body::Semaphore(Semaphore::new(*permits)),
-            (Kind::Event, Init::Nothing) => Body::Event(Event::default()),
-            (Kind::Barrier, Init::Number(parties)) if *parties > 0 => Body::Barrier(Barrier::new(*parties)),
-            _ => return None,
-        })
-    }
-
-    fn run(&mut self, op: Op<'_>, turn: &mut Turn<'_>) {
-        match self {
-            Body::Sequence(list) => list.run(op, turn),
-            Body::Map(map) => map.run(op, turn),
-            Body::Queue(queue) => queue.run(op, turn),
-            Body::Lock(lock) => lock.run(op, turn),
-            Body::Semaphore(semaphore) => semaphore.run(op, turn),
-            Body::Event(event) => event.run(op, turn),
-            Body::Barrier(barrier) => barrier.run(op, turn),
-        }
-    }
-
-    /// A request that came over this connection waits no longer.
-    fn forget(&mut self, connection: u64, turn: &mut Turn<'_>) {
-        match self {
-            Body::Sequence(_) | Body::Map(_) => {}
-            Body::Queue(queue) => queue.forget(connection, turn),
-            Body::Lock(lock) => lock.forget(connection, turn),
-            Body::Semaphore(semaphore) => semaphore.forget(connection),
-            Body::Event(event) => event.forget(connection),
-            Body::Barrier(barrier) => barrier.forget(connection, turn),
-        }
-    }
-
-    fn take_back(&mut self, grant: Grant, turn: &mut Turn<'_>) {
-        match (self, grant) {
-            (Body::Queue(queue), Grant::Item { item, session, task }) => queue.take_back(item, session, task, turn),
-            (Body::Lock(lock), Grant::Lock(owner)) => lock.take_back(owner, turn),
-            (Body::Semaphore(semaphore), Grant::Permit { session }) => semaphore.take_back(session, turn),
-            _ => {}
-        }
-    }
-
-    /// Whether the end of a session can matter to it.
-    fn has_owners(&self) -> bool {
-        !matches!(self, Body::Sequence(_) | Body::Map(_) | Body::Event(_))
-    }
-
-    fn bury(&mut self, session: u64, turn: &mut Turn<'_>) {
-        match self {
-            Body::Queue(queue) => queue.bury(session, turn),
-            Body::Lock(lock) => lock.bury(session, turn),
-            Body::Semaphore(semaphore) => semaphore.bury(session, turn),
-            Body::Barrier(barrier) => barrier.bury(session, turn),
-            Body::Sequence(_) | Body::Map(_) | Body::Event(_) => {}
-        }
-    }
-
-    fn len(&self) -> u64 {
-        match self {
-            Body::Sequence(list) => list.items.len() as u64,
-            Body::Map(map) => map.entries.len() as u64,
-            Body::Queue(queue) => queue.items.len() as u64,
-            Body::Semaphore(semaphore) => semaphore.available,
-            Body::Lock(_) | Body::Event(_) | Body::Barrier(_) => 0,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{Answer, Blob, Item};
+use crate::protocol::{Answer, Blob, Fault, Item};
 
 use super::outbox::{Asker, Outbox};
 
@@ -48,6 +48,11 @@ impl Turn<'_> {
     /// Notes that a session is given the value.
     pub(crate) fn grant(&mut self, session: u64, stored: &Stored) {
         self.granted.extend(stored.refs.iter().map(|object| (session, *object)));
+    }
+
+    /// Tells one who waits for an object that is gone.
+    pub(crate) fn dismiss(&mut self, asker: Asker) {
+        self.out.fault(asker, Fault::NoObject);
     }
 
     pub(crate) fn answer(&mut self, answer: Answer<'_>) {

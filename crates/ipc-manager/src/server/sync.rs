@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::protocol::{Answer, Fault, Op};
 
 use super::outbox::{Asker, Grant};
+use super::state::simulation::Audit;
 use super::store::Turn;
 
 #[derive(Debug)]
 pub(crate) struct Semaphore {
+    permits: u64,
     pub(crate) available: u64,
     /// How many each session has.
     holders: BTreeMap<u64, u64>,
@@ -17,7 +19,7 @@ pub(crate) struct Semaphore {
 
 impl Semaphore {
     pub(crate) fn new(permits: u64) -> Semaphore {
-        Semaphore { available: permits, holders: BTreeMap::new(), waiters: VecDeque::new() }
+        Semaphore { permits, available: permits, holders: BTreeMap::new(), waiters: VecDeque::new() }
     }
 
     pub(crate) fn run(&mut self, op: Op<'_>, turn: &mut Turn<'_>) {
@@ -70,6 +72,22 @@ impl Semaphore {
         self.waiters.retain(|asker| asker.connection != connection);
     }
 
+    pub(crate) fn audit(&self, audit: &mut Audit) {
+        audit.waiters.extend(&self.waiters);
+        audit.owners.extend(self.holders.keys());
+        assert!(self.holders.values().all(|held| *held > 0));
+        assert!(self.available == 0 || self.waiters.is_empty(), "a permit is free, and somebody waits for it");
+        assert_eq!(
+            u128::from(self.available) + self.holders.values().map(|n| u128::from(*n)).sum::<u128>(),
+            self.permits.into()
+        );
+    }
+
+    /// The object is gone.
+    pub(crate) fn dismiss(&mut self, turn: &mut Turn<'_>) {
+        self.waiters.drain(..).for_each(|asker| turn.dismiss(asker));
+    }
+
     pub(crate) fn bury(&mut self, session: u64, turn: &mut Turn<'_>) {
         self.available += self.holders.remove(&session).unwrap_or(0);
         self.settle(turn);
@@ -106,6 +124,16 @@ impl Event {
 
     pub(crate) fn forget(&mut self, connection: u64) {
         self.waiters.retain(|asker| asker.connection != connection);
+    }
+
+    pub(crate) fn audit(&self, audit: &mut Audit) {
+        audit.waiters.extend(&self.waiters);
+        assert!(!self.is_set || self.waiters.is_empty(), "it has happened, and somebody waits for it");
+    }
+
+    /// The object is gone.
+    pub(crate) fn dismiss(&mut self, turn: &mut Turn<'_>) {
+        self.waiters.drain(..).for_each(|asker| turn.dismiss(asker));
     }
 }
 
@@ -162,12 +190,23 @@ impl Barrier {
     }
 
     /// Somebody waits no longer: then the others would wait in vain, as in Python.
-    pub(crate) fn forget(&mut self, connection: u64, turn: &mut Turn<'_>) {
+    pub(crate) fn forget(&mut self, connection: u64, by_death: bool, turn: &mut Turn<'_>) {
         let before = self.arrived.len();
         self.arrived.retain(|asker| asker.connection != connection);
         if self.arrived.len() < before {
-            self.break_up(false, turn);
+            self.break_up(by_death, turn);
         }
+    }
+
+    pub(crate) fn audit(&self, audit: &mut Audit) {
+        audit.waiters.extend(&self.arrived);
+        audit.owners.extend(&self.members);
+        assert!(self.arrived.is_empty() || self.broken.is_none() && (self.arrived.len() as u64) < self.parties);
+    }
+
+    /// The object is gone.
+    pub(crate) fn dismiss(&mut self, turn: &mut Turn<'_>) {
+        self.arrived.drain(..).for_each(|asker| turn.dismiss(asker));
     }
 
     pub(crate) fn bury(&mut self, session: u64, turn: &mut Turn<'_>) {

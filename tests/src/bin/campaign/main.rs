@@ -11,12 +11,22 @@ mod folder;
 mod handles;
 mod lock_controls;
 mod locks;
+mod manager;
+mod manager_batches;
+mod manager_controls;
+mod manager_locks;
+mod manager_meetings;
+mod manager_nested;
+mod manager_queues;
+mod manager_servers;
+mod manager_stopped;
 mod meetings;
 mod memory;
 mod memory_controls;
 mod names;
 mod permits;
 mod pipes;
+mod points;
 mod processes;
 mod queue;
 mod queue_controls;
@@ -46,291 +56,43 @@ use ipc_sync::{Mutex, RLock, RwLock};
 use ipc_tests::campaign::{self, Flaw, Scenario};
 
 use crate::locks::WORDS;
+use crate::points::*;
 
-const WRITING: &[(&str, u64)] = &[("send.encoded", 300), ("send.part", 8), ("send.written", 100)];
-const READING: &[(&str, u64)] = &[("recv.bytes", 25), ("recv.taken", 300)];
-const HANDING: &[(&str, u64)] = &[
-    ("send.packet", 3),
-    ("end.encoded", 6),
-    ("send.encoded", 30),
-    ("end.sent", 6),
-    ("send.part", 4),
-    ("send.written", 30),
-];
-const TAKING: &[(&str, u64)] = &[("recv.descriptors", 20), ("end.received", 6), ("recv.bytes", 15), ("recv.taken", 20)];
-const CHILD: &[(&str, u64)] = &[
-    ("child.begun", 1),
-    ("child.before-setup", 1),
-    ("child.after-setup", 1),
-    ("child.before-arguments", 1),
-    ("child.after-arguments", 1),
-    ("child.before-report", 1),
-    ("child.after-report", 1),
-    ("recv.descriptors", 2),
-    ("recv.taken", 2),
-    ("recv.bytes", 4),
-    ("send.part", 3),
-    ("send.packet", 1),
-    ("send.written", 1),
-];
-const PARENT: &[(&str, u64)] = &[
-    ("spawn.encoded", 5),
-    ("spawn.started", 5),
-    ("spawn.watched", 5),
-    ("spawn.handed-over", 5),
-    ("join.waiting", 5),
-    ("join.ended", 5),
-    ("join.reported", 4),
-    ("reap.reaped", 5),
-    ("reap.detached", 3),
-    ("send.packet", 3),
-    ("send.part", 2),
-];
-
-const LOCKING: &[(&str, u64)] = &[("mutex.locked", 200), ("mutex.unlocking", 200)];
-const INHERITING: &[(&str, u64)] = &[("mutex.died-seen", 8), ("mutex.locked", 40), ("mutex.unlocking", 40)];
-const RW_READING: &[(&str, u64)] = &[("rwlock.reader-in", 200)];
-const RW_WRITING: &[(&str, u64)] =
-    &[("rwlock.writer-announced", 60), ("rwlock.writer-in", 60), ("mutex.locked", 60), ("mutex.unlocking", 60)];
-const RW_INHERITING: &[(&str, u64)] = &[("mutex.died-seen", 4), ("rwlock.writer-in", 30), ("mutex.locked", 30)];
-const HOLDING: &[(&str, u64)] =
-    &[("semaphore.taken", 200), ("semaphore.freed", 200), ("word.waiting", 15), ("word.cleared", 10)];
-const SWEEPING: &[(&str, u64)] = &[("semaphore.swept", 4)];
-const GIVING: &[(&str, u64)] = &[("signal.added", 60), ("word.cleared", 15)];
-const TAKING_FROM: &[(&str, u64)] = &[("signal.taken", 60), ("word.waiting", 15)];
-const NOTIFYING: &[(&str, u64)] = &[
-    ("condvar.registered", 20),
-    ("condvar.released", 20),
-    ("word.cleared", 20),
-    ("mutex.locked", 60),
-    ("mutex.unlocking", 60),
-];
-const SETTING: &[(&str, u64)] = &[("event.set", 50), ("word.waiting", 20), ("word.cleared", 20)];
-const MEETING: &[(&str, u64)] = &[
-    ("barrier.place-taken", 20),
-    ("barrier.enrolled", 1),
-    ("barrier.arrived", 20),
-    ("barrier.released", 8),
-    ("barrier.cause-noted", 1),
-    ("barrier.broken", 1),
-];
-const CALLING: &[(&str, u64)] = &[("once.running", 20), ("once.done", 20), ("mutex.unlocking", 20)];
-const PASSING_ON: &[(&str, u64)] = &[
-    ("segment.announced", 3),
-    ("child.begun", 1),
-    ("child.before-setup", 1),
-    ("child.before-arguments", 1),
-    ("child.after-arguments", 1),
-    ("event.set", 8),
-    ("signal.added", 8),
-    ("word.cleared", 4),
-];
-const MAKING: &[(&str, u64)] = &[("segment.object-filled", 8), ("mutex.locked", 20)];
-
-const NAMING: &[(&str, u64)] = &[
-    ("named.made", 40),
-    ("named.linked", 40),
-    ("named.opened", 40),
-    ("named.attached", 40),
-    ("named.leaving", 40),
-    ("names.matched", 40),
-];
-const TAKING_OVER: &[(&str, u64)] =
-    &[("named.claimed", 10), ("named.freed", 5), ("names.matched", 20), ("named.made", 20), ("named.linked", 20)];
-const OPENING: &[(&str, u64)] =
-    &[("named.opened", 100), ("named.attached", 100), ("named.leaving", 40), ("names.matched", 10)];
-const SHARING: &[(&str, u64)] = &[
-    ("named.made", 15),
-    ("named.linked", 10),
-    ("named.opened", 60),
-    ("named.attached", 60),
-    ("named.leaving", 10),
-    ("names.matched", 10),
-];
-const SENDING: &[(&str, u64)] =
-    &[("segment.announced", 40), ("named.made", 40), ("named.linked", 40), ("named.leaving", 5), ("send.encoded", 40)];
-const SCOPING: &[(&str, u64)] = &[("names.marked", 10), ("named.made", 10), ("named.linked", 10), ("named.leaving", 5)];
-const UNWATCHED: &[(&str, u64)] = &[("names.watcher-woken", 1), ("names.matched", 8)];
-
-const PUTTING: &[(&str, u64)] = &[("put.filled", 100), ("put.published", 100), ("put.unlocked", 100)];
-const PUTTING_MANY: &[(&str, u64)] = &[("put.filled", 20), ("put.published", 20), ("put.unlocked", 20)];
-const GETTING: &[(&str, u64)] =
-    &[("get.noted", 100), ("get.moved", 100), ("get.copied", 100), ("get.cleared", 100), ("get.freed", 60)];
-const GETTING_MANY: &[(&str, u64)] =
-    &[("get.noted", 20), ("get.moved", 20), ("get.copied", 20), ("get.cleared", 20), ("get.freed", 15)];
-const PASSING: &[(&str, u64)] = &[
-    ("put.filled", 60),
-    ("put.published", 60),
-    ("put.unlocked", 60),
-    ("get.noted", 60),
-    ("get.moved", 60),
-    ("get.copied", 60),
-    ("get.cleared", 60),
-    ("get.freed", 40),
-];
-const LEASING: &[(&str, u64)] = &[
-    ("get.moved", 40),
-    ("lease.stored", 40),
-    ("lease.kept", 40),
-    ("lease.given-back", 10),
-    ("redeliver.noted", 10),
-    ("redeliver.moved", 10),
-];
-const BURYING: &[(&str, u64)] = &[("dead-letter.marked", 3), ("lease.given-back", 10), ("redeliver.moved", 8)];
-const RETURNING: &[(&str, u64)] = &[("recover.returned", 1), ("redeliver.noted", 5), ("redeliver.moved", 5)];
-const PEEKING: &[(&str, u64)] =
-    &[("get.moved", 40), ("get.copied", 40), ("lease.given-back", 8), ("redeliver.noted", 8), ("redeliver.moved", 8)];
-const PUTTING_LONG: &[(&str, u64)] = &[
-    ("extent.claimed", 10),
-    ("extent.written", 10),
-    ("extent.queued", 10),
-    ("put.filled", 15),
-    ("put.published", 15),
-    ("put.unlocked", 15),
-];
-const GETTING_LONG: &[(&str, u64)] =
-    &[("extent.freeing", 8), ("extent.punched", 8), ("get.moved", 10), ("get.copied", 10), ("get.cleared", 10)];
-const LEASING_LONG: &[(&str, u64)] = &[
-    ("lease.stored", 10),
-    ("lease.kept", 10),
-    ("lease.acked", 8),
-    ("extent.freeing", 8),
-    ("extent.punched", 8),
-    ("redeliver.noted", 4),
-    ("redeliver.moved", 4),
-];
-const PASSING_ENDS: &[(&str, u64)] = &[
-    ("segment.announced", 10),
-    ("spawn.started", 8),
-    ("spawn.handed-over", 8),
-    ("send.packet", 8),
-    ("put.published", 3),
-];
-const CLOSING: &[(&str, u64)] = &[("close.marked", 1)];
-const TASKS: &[(&str, u64)] = &[("lease.stored", 40), ("lease.kept", 40), ("get.moved", 40)];
-const SINGLE_PUTTING: &[(&str, u64)] = &[("spsc.filled", 100), ("spsc.published", 80)];
-const SINGLE_GETTING: &[(&str, u64)] = &[("spsc.copied", 80), ("spsc.freed", 80)];
-const NAMING_QUEUES: &[(&str, u64)] = &[
-    ("named.made", 10),
-    ("named.linked", 10),
-    ("named.opened", 10),
-    ("named.attached", 10),
-    ("named.leaving", 10),
-    ("segment.object-filled", 10),
-    ("put.published", 20),
-    ("get.moved", 20),
-];
-
-const SERVING: &[(&str, u64)] = &[
-    ("bind.replacing", 1),
-    ("bind.bound", 5),
-    ("listener.leaving", 4),
-    ("accept.accepted", 30),
-    ("handshake.challenged", 30),
-    ("handshake.welcomed", 30),
-    ("handshake.answered", 30),
-    ("handshake.done", 30),
-    ("send.encoded", 60),
-    ("send.written", 60),
-    ("recv.taken", 60),
-];
-const CALLING_IN: &[(&str, u64)] = &[
-    ("connect.connected", 20),
-    ("handshake.answered", 20),
-    ("handshake.challenged", 20),
-    ("handshake.welcomed", 20),
-    ("handshake.done", 20),
-    ("send.written", 60),
-    ("recv.bytes", 60),
-    ("recv.taken", 60),
-];
-const LISTENING_IN_TURN: &[(&str, u64)] = &[
-    ("bind.replacing", 3),
-    ("bind.bound", 10),
-    ("listener.leaving", 10),
-    ("connect.connected", 30),
-    ("accept.accepted", 30),
-];
-const HANDING_IN: &[(&str, u64)] = &[
-    ("connect.connected", 1),
-    ("handshake.answered", 1),
-    ("handshake.done", 1),
-    ("end.encoded", 6),
-    ("end.sent", 6),
-    ("send.packet", 3),
-    ("send.part", 3),
-];
-const TAKING_IN: &[(&str, u64)] = &[
-    ("connect.connected", 1),
-    ("handshake.answered", 1),
-    ("handshake.done", 1),
-    ("recv.descriptors", 20),
-    ("end.received", 6),
-    ("recv.taken", 20),
-];
-
-const WRITING_RECORDS: &[(&str, u64)] =
-    &[("fifo.opened", 3), ("record.encoded", 100), ("record.part", 60), ("record.sent", 100)];
-const READING_RECORDS: &[(&str, u64)] = &[("fifo.opened", 1), ("record.read", 60), ("record.assembled", 150)];
-const OWNING: &[(&str, u64)] = &[("fifo.made", 8), ("fifo.owned", 8), ("fifo.removing", 8), ("fifo.opened", 4)];
-const SCOPING_FIFOS: &[(&str, u64)] =
-    &[("names.marked", 10), ("fifo.made", 10), ("fifo.owned", 10), ("fifo.removing", 8)];
-const UNWATCHED_FIFOS: &[(&str, u64)] = &[("names.watcher-woken", 1), ("names.matched", 5), ("fifo.owned", 10)];
-const OPENING_TWO: &[(&str, u64)] =
-    &[("fifo.opened", 2), ("fifo.opened", 8), ("recv.taken", 40), ("send.encoded", 40), ("send.written", 40)];
-
-const fn real(
-    name: &'static str,
-    about: &'static str,
-    points: &'static [(&'static str, u64)],
-    round: fn(&mut campaign::Round),
-) -> Scenario {
+const fn real(name: &'static str, about: &'static str, points: Points, round: fn(&mut campaign::Round)) -> Scenario {
     Scenario { of: "core", name, about, points, round, control: None }
 }
 
-const fn sync(
-    name: &'static str,
-    about: &'static str,
-    points: &'static [(&'static str, u64)],
-    round: fn(&mut campaign::Round),
-) -> Scenario {
+const fn sync(name: &'static str, about: &'static str, points: Points, round: fn(&mut campaign::Round)) -> Scenario {
     Scenario { of: "sync", name, about, points, round, control: None }
 }
 
-const fn shm(
-    name: &'static str,
-    about: &'static str,
-    points: &'static [(&'static str, u64)],
-    round: fn(&mut campaign::Round),
-) -> Scenario {
+const fn shm(name: &'static str, about: &'static str, points: Points, round: fn(&mut campaign::Round)) -> Scenario {
     Scenario { of: "shm", name, about, points, round, control: None }
 }
 
-const fn queue(
-    name: &'static str,
-    about: &'static str,
-    points: &'static [(&'static str, u64)],
-    round: fn(&mut campaign::Round),
-) -> Scenario {
+const fn queue(name: &'static str, about: &'static str, points: Points, round: fn(&mut campaign::Round)) -> Scenario {
     Scenario { of: "queue", name, about, points, round, control: None }
 }
 
-const fn socket(
-    name: &'static str,
-    about: &'static str,
-    points: &'static [(&'static str, u64)],
-    round: fn(&mut campaign::Round),
-) -> Scenario {
+const fn socket(name: &'static str, about: &'static str, points: Points, round: fn(&mut campaign::Round)) -> Scenario {
     Scenario { of: "socket", name, about, points, round, control: None }
 }
 
-const fn fifo(
+const fn fifo(name: &'static str, about: &'static str, points: Points, round: fn(&mut campaign::Round)) -> Scenario {
+    Scenario { of: "fifo", name, about, points, round, control: None }
+}
+
+const fn manager(name: &'static str, about: &'static str, points: Points, round: fn(&mut campaign::Round)) -> Scenario {
+    Scenario { of: "manager", name, about, points, round, control: None }
+}
+
+const fn manager_control(
     name: &'static str,
     about: &'static str,
-    points: &'static [(&'static str, u64)],
+    flaw: Flaw,
     round: fn(&mut campaign::Round),
 ) -> Scenario {
-    Scenario { of: "fifo", name, about, points, round, control: None }
+    Scenario { of: "manager", name, about, points: &[], round, control: Some(flaw) }
 }
 
 const fn fifo_control(
@@ -371,7 +133,7 @@ const fn shm_control(name: &'static str, about: &'static str, flaw: Flaw, round:
 const fn queue_control(
     name: &'static str,
     about: &'static str,
-    points: &'static [(&'static str, u64)],
+    points: Points,
     flaw: Flaw,
     round: fn(&mut campaign::Round),
 ) -> Scenario {
@@ -580,6 +342,36 @@ const SCENARIOS: &[Scenario] = &[
         Flaw::Duplicate,
         socket_controls::two_at_once,
     ),
+    manager("manager-lock", "killed with a lock in a manager, around two objects", ASKING, |round| {
+        manager_locks::lock(round, manager_locks::a_lock);
+    }),
+    manager("manager-rlock", "killed with a re-entrant lock in a manager", ASKING, |round| {
+        manager_locks::lock(round, manager_locks::an_rlock);
+    }),
+    manager("manager-condition", "killed with a condition in a manager, or while it waits", ASKING, |round| {
+        manager_locks::lock(round, manager_locks::a_condition);
+    }),
+    manager("manager-semaphore", "killed with a permit of a manager", ASKING, manager_locks::semaphore),
+    manager("manager-barrier", "killed while it meets others at a barrier", ASKING, manager_meetings::barrier),
+    manager("manager-giver", "killed while it puts into a queue in a manager", ASKING, manager_queues::giver),
+    manager("manager-taker", "killed while it takes from a queue in a manager", ASKING, manager_queues::taker),
+    manager("manager-threads", "killed while four threads of it put and take", ASKING, manager_queues::threads),
+    manager("manager-task-giver", "killed while it puts tasks", ASKING, manager_queues::task_giver),
+    manager("manager-worker", "killed with a task", ASKING, manager_queues::worker),
+    manager("manager-workers", "killed with two threads that have tasks", ASKING, manager_queues::workers),
+    manager("manager-nested", "killed while it changes objects in objects", CHANGING, manager_nested::nested),
+    manager("manager-batches", "killed over many operations at once", CHANGING, manager_batches::batches),
+    manager("manager-server", "killed as the server; another one comes", HOSTING, manager_servers::server),
+    manager("manager-starter", "killed as the one who has started the server", STARTING, manager_servers::starter),
+    manager("manager-stopped", "stopped in the middle of something, and killed", &[], manager_stopped::client),
+    manager("manager-server-stopped", "stopped as the server, and killed", &[], manager_stopped::server),
+    manager_control("control-early-put", "a giver acknowledges before it puts", Flaw::Lost, manager_controls::lost),
+    manager_control("control-put-twice", "a giver puts twice", Flaw::Duplicate, manager_controls::duplicate),
+    manager_control("control-no-update", "one reads and writes apart", Flaw::Lost, manager_controls::lost_update),
+    manager_control("control-two-calls", "one sets two halves apart", Flaw::Corrupt, manager_controls::corrupt),
+    manager_control("control-deaf", "one hears of no death", Flaw::Untold, manager_controls::untold),
+    manager_control("control-kept-proxy", "one keeps what it was given", Flaw::Left, manager_controls::left),
+    manager_control("control-value-lock", "a value as a lock", Flaw::Hang, manager_controls::hang),
 ];
 
 fn main() -> ExitCode {

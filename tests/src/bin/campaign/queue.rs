@@ -129,6 +129,7 @@ pub(crate) struct Member<L> {
 pub(crate) struct Giver<'a> {
     pub(crate) rng: Rng,
     pub(crate) lane: &'a Lane,
+    log: Log,
 }
 
 /// One who takes, and its notes.
@@ -189,6 +190,11 @@ impl<'a> Taker<'a> {
 }
 
 impl Giver<'_> {
+    /// The message that it is about to put may be in, though the call has failed, and will be put again.
+    pub(crate) fn may_be_in(&mut self) {
+        self.log.note(&[self.lane.attempted()]);
+    }
+
     /// Something is as it should not be.
     pub(crate) fn complain(&self, text: &str) -> End {
         eprintln!("a giver: {text}");
@@ -213,7 +219,7 @@ impl<L: Line> Member<L> {
 
     /// Puts message after message: a victim for ever, a survivor until some time after the victim's end.
     fn give(mut self) {
-        let mut giver = Giver { rng: Rng::new(self.seed), lane: &self.lane };
+        let mut giver = Giver { rng: Rng::new(self.seed), lane: &self.lane, log: self.lane.log() };
         let (mut n, mut more) = (0, AFTERWARDS);
         while more > 0 {
             more -= u32::from(!self.is_endless && self.lane.is_over());

@@ -89,11 +89,13 @@ const HAS_NOTHING: [&str; 9] = [
     "redeliver.moved",
     "dead-letter.marked",
 ];
+/// The same, where only takers die; givers pass it as well.
+const HAS_NOTHING_AS_TAKER: &str = "manager.granted";
 /// Points that only givers pass.
 const GIVING: [&str; 6] =
     ["put.filled", "put.published", "put.unlocked", "extent.claimed", "extent.written", "extent.queued"];
 /// Points with a lock, or with a message in one's hands.
-const INSIDE: [&str; 14] = [
+const INSIDE: [&str; 15] = [
     "put.filled",
     "put.published",
     "get.noted",
@@ -108,6 +110,7 @@ const INSIDE: [&str; 14] = [
     "extent.written",
     "extent.queued",
     "extent.freeing",
+    "manager.granted",
 ];
 
 /// One delivery of a message, and how it ended.
@@ -145,7 +148,7 @@ impl Ledger {
         let deliveries = self.read(round);
         round.messages(deliveries.values().map(|all| all.len() as u64).sum());
         let (mut missing, mut again, mut unseen, mut returned) = (Vec::new(), 0, 0, 0);
-        let died_at = round.died_at();
+        let (died_at, uncertain) = (round.died_at(), self.uncertain(round));
         for (number, all) in &deliveries {
             let (lane, n) = split(*number);
             let attempted = self.givers.contains(&lane).then(|| round.lane(lane).attempted());
@@ -154,7 +157,10 @@ impl Ledger {
                 continue;
             }
             again += all.len() as u64 - 1;
-            let end = self.end(all, died_at);
+            let end = match uncertain.get(number) {
+                Some(times) if self.is_split(all, *times) => Ok(true),
+                _ => self.end(all, died_at),
+            };
             if let Err(text) = end {
                 round.flaw(Flaw::Duplicate, format!("message {n} of {lane} {text}: {all:?}"));
             }
@@ -199,6 +205,22 @@ impl Ledger {
         if self.all && self.giver_dies && most == 0 {
             self.judge_prefix(round, &deliveries);
         }
+    }
+
+    /// How often each message may be in besides, as a call that had put it may have failed all the same.
+    fn uncertain(&self, round: &Round) -> BTreeMap<u64, usize> {
+        let mut times = BTreeMap::new();
+        for lane in &self.givers {
+            // What is noted is one more than how many were put before, so never 0.
+            round.lane(*lane).entries().iter().for_each(|n| *times.entry(number(*lane, n - 1)).or_default() += 1);
+        }
+        times
+    }
+
+    /// It was put more than once, and each of them has come to an end, or is one of the victim's.
+    fn is_split(&self, all: &[Delivery], times: usize) -> bool {
+        let finished = all.iter().filter(|delivery| matches!(delivery.step, Step::Taken | Step::Finished)).count();
+        (2..=1 + times).contains(&finished)
     }
 
     fn victims(&self) -> impl Iterator<Item = &Taking> {
@@ -281,6 +303,7 @@ impl Ledger {
         let most = at_once.iter().sum::<u64>();
         match died_at {
             Some(point) if HAS_NOTHING.contains(&point) => most - at_once.first().unwrap_or(&0),
+            Some(HAS_NOTHING_AS_TAKER) if !self.giver_dies => most - at_once.first().unwrap_or(&0),
             Some(point) if GIVING.contains(&point) && !self.giver_dies => 0,
             _ => most,
         }

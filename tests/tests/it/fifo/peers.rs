@@ -116,3 +116,74 @@ fn two_fifos_are_a_connection_that_ends_with_the_process_at_the_other_end() {
         }
     });
 }
+
+#[test]
+fn one_who_is_started_again_is_not_taken_for_the_one_who_was_killed() {
+    isolated(|| {
+        type Plain = Connection<Vec<u8>, Vec<u8>, Bytes>;
+        let (to, from) = (Fifo::create(free_path(), 0o600).unwrap(), Fifo::create(free_path(), 0o600).unwrap());
+        let start = |who: u8| {
+            Other::start((to.share(), from.share(), who), |(input, output, who): (Fifo, Fifo, u8), line| {
+                let mut conn: Plain = connect_timeout(&input, &output, LONG).unwrap();
+                conn.send_timeout(vec![who], LONG).unwrap();
+                line.tell();
+                conn.send(vec![who; HUGE]).unwrap();
+                line.tell_and_wait();
+            })
+        };
+        let mut other = start(0);
+        let mut conn: Plain = connect_timeout(&from, &to, LONG).unwrap();
+        for who in 1..4 {
+            other.reached();
+            until_asleep(other.pid()); // within its message, as nobody reads
+            other.kill();
+            let mut next = start(who);
+            // It does not come in, as long as this side has not seen the end of the other one.
+            let result = next.line.recv_timeout(4 * SHORT);
+            assert!(result.as_ref().is_err_and(|error| error.is_timeout()), "{result:?}");
+            assert_eq!(conn.recv_timeout(LONG).unwrap(), [who - 1]);
+            let result = conn.recv_timeout(LONG);
+            assert!(matches!(result, Err(ipc_core::Error::Truncated { .. })), "{result:?}");
+            assert!(conn.send_timeout(vec![1], LONG).unwrap_err().is_disconnected());
+            drop(conn);
+            conn = connect_timeout(&from, &to, LONG).unwrap();
+            other = next;
+        }
+        other.reached();
+        assert_eq!(conn.recv_timeout(LONG).unwrap(), [3]);
+        assert!(conn.recv_timeout(LONG).unwrap() == vec![3; HUGE]);
+        other.reached();
+        other.finish();
+    });
+}
+
+#[test]
+fn one_who_is_stopped_in_an_old_connection_is_waited_for_no_longer_than_wanted() {
+    isolated(|| {
+        type Plain = Connection<Vec<u8>, Vec<u8>, Bytes>;
+        let (to, from) = (Fifo::create(free_path(), 0o600).unwrap(), Fifo::create(free_path(), 0o600).unwrap());
+        let other = Other::start((to.share(), from.share()), |(input, output): (Fifo, Fifo), _| {
+            for _ in 0..2 {
+                let mut conn: Plain = connect_timeout(&input, &output, LONG).unwrap();
+                while let Ok(message) = conn.recv_timeout(LONG) {
+                    conn.send_timeout(message, LONG).unwrap();
+                }
+            }
+        });
+        let mut conn: Plain = connect_timeout(&from, &to, LONG).unwrap();
+        conn.send(vec![1]).unwrap();
+        assert_eq!(conn.recv_timeout(LONG).unwrap(), [1]);
+        other.stop();
+        drop(conn);
+        let started = Instant::now();
+        let result = connect_timeout::<Vec<u8>, Vec<u8>, Bytes>(&from, &to, 2 * SHORT);
+        assert!(matches!(result, Err(Error::Timeout)), "{result:?}");
+        assert!(started.elapsed() < 2 * SHORT + SOON);
+        other.wake();
+        let mut conn: Plain = connect_timeout(&from, &to, LONG).unwrap();
+        conn.send(vec![2]).unwrap();
+        assert_eq!(conn.recv_timeout(LONG).unwrap(), [2]);
+        drop(conn);
+        other.finish();
+    });
+}

@@ -1,0 +1,208 @@
+//! Ways to a server: starting one, serving, connecting.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipc_core::{Builder, Connection};
+use ipc_socket::{Address, Allow, Listener};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::manager::{Manager, Server, Started};
+use crate::proxy::open_session;
+use crate::server::Running;
+use crate::session::CALL_TIMEOUT;
+
+/// The longest request or answer, in bytes, unless another limit is set.
+const MAX_MESSAGE: u64 = 256 << 20;
+/// A page of a snapshot has some bytes more than the request that brought its only element.
+const LONGEST: u64 = ipc_core::MAX_MESSAGE - 64;
+/// How long the server may take to start.
+const START: Duration = Duration::from_secs(20);
+
+/// How to start, serve or connect; see [`Manager::builder`].
+#[derive(Clone)]
+#[must_use = "nothing happens until it is used"]
+pub struct ManagerBuilder {
+    key: Option<Vec<u8>>,
+    max_message: u64,
+    stays: bool,
+    timeout: Duration,
+    allow: Allow,
+    handshake_timeout: Duration,
+}
+
+/// What the server's process is given.
+#[derive(Serialize, Deserialize)]
+struct Setup {
+    address: Address,
+    key: Vec<u8>,
+    max_message: u64,
+    allow: Allowed,
+    handshake_timeout: Duration,
+    line: Connection<std::result::Result<Address, String>, ()>,
+}
+
+/// [`Allow`] as it goes to another process.
+#[derive(Serialize, Deserialize)]
+enum Allowed {
+    SameUser,
+    Users(Vec<u32>),
+    Anyone,
+}
+
+impl ManagerBuilder {
+    pub(crate) fn new() -> ManagerBuilder {
+        ManagerBuilder {
+            key: None,
+            max_message: MAX_MESSAGE,
+            stays: false,
+            timeout: CALL_TIMEOUT,
+            allow: Allow::default(),
+            handshake_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// The key that shows each end that the other one may do everything. A started server has one of its own unless this is set.
+    pub fn authkey(mut self, key: impl Into<Vec<u8>>) -> ManagerBuilder {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The longest request or answer that a server accepts or sends, in bytes; 256 MiB unless set, and never more than 1 GiB.
+    pub fn max_message(mut self, bytes: u64) -> ManagerBuilder {
+        self.max_message = bytes.min(LONGEST);
+        self
+    }
+
+    /// Lets a started server live on when the manager is dropped or this process ends, until somebody [shuts it down](Manager::shutdown).
+    pub fn stay(mut self) -> ManagerBuilder {
+        self.stays = true;
+        self
+    }
+
+    /// See [`Manager::set_call_timeout`].
+    pub fn call_timeout(mut self, timeout: Duration) -> ManagerBuilder {
+        self.timeout = timeout;
+        self
+    }
+
+    /// For local addresses: which users a server lets in; the own one and root unless set. They need the key, too.
+    pub fn allow(mut self, users: Allow) -> ManagerBuilder {
+        self.allow = users;
+        self
+    }
+
+    /// How long a client may take to show that it has the key, 10 s unless set.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> ManagerBuilder {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// As [`Manager::start`], at an address of one's own.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start<A: TryInto<Address>>(self, address: A) -> Result<Manager>
+    where
+        ipc_socket::Error: From<A::Error>,
+    {
+        let address = address.try_into().map_err(|error| Error::Listen(error.into()))?;
+        let key = match self.key {
+            Some(key) => key,
+            None => {
+                let mut key = vec![0; 32];
+                getrandom::fill(&mut key)
+                    .map_err(|error| Error::io("get random bytes")(std::io::Error::other(error)))?;
+                key
+            }
+        };
+        let (ours, theirs) = UnixStream::pair().map_err(Error::io("make a pair of sockets"))?;
+        let mut line: Connection<(), std::result::Result<Address, String>> =
+            Connection::try_from(OwnedFd::from(ours)).map_err(Error::Start)?;
+        let theirs = Connection::try_from(OwnedFd::from(theirs)).map_err(Error::Start)?;
+        let allow = match self.allow {
+            Allow::Users(users) => Allowed::Users(users),
+            Allow::Anyone => Allowed::Anyone,
+            _ => Allowed::SameUser,
+        };
+        let (max_message, handshake_timeout) = (self.max_message, self.handshake_timeout);
+        let setup = Setup { address, key: key.clone(), max_message, allow, handshake_timeout, line: theirs };
+        let builder = Builder::new().name("ipc-manager").daemon(!self.stays).core_dumps(false);
+        let process = builder.spawn(serve_until_told, setup).map_err(Error::Start)?;
+        let address = match line.recv_timeout(START).map_err(Error::Start)? {
+            Ok(address) => address,
+            Err(text) => {
+                let why = ipc_core::CodecError::new(text);
+                return Err(Error::Io { doing: "start the server", source: std::io::Error::other(why) });
+            }
+        };
+        let session = open_session(address, key, self.timeout)?;
+        let started = (!self.stays).then(|| {
+            Arc::new(Started { process: Some(process), session: Arc::clone(&session), pid: std::process::id() })
+        });
+        Ok(Manager { session, started })
+    }
+
+    /// As [`Manager::serve`].
+    ///
+    /// # Errors
+    /// As there; without a key [`Error::Listen`].
+    pub fn serve<A: TryInto<Address>>(self, address: A) -> Result<Server>
+    where
+        ipc_socket::Error: From<A::Error>,
+    {
+        let key = self.key.unwrap_or_default(); // an empty one is refused
+        let door = Listener::builder()
+            .authkey(key.clone())
+            .allow(self.allow)
+            .handshake_timeout(self.handshake_timeout)
+            .bind(address)
+            .map_err(Error::Listen)?;
+        let address = door.address().clone();
+        Ok(Server { running: Running::start(door, self.max_message)?, address, key })
+    }
+
+    /// As [`Manager::connect`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn connect<A: TryInto<Address>>(self, address: A) -> Result<Manager>
+    where
+        ipc_socket::Error: From<A::Error>,
+    {
+        let address = address.try_into().map_err(|error| Error::Connect(error.into()))?;
+        let session = open_session(address, self.key.unwrap_or_default(), self.timeout)?;
+        Ok(Manager { session, started: None })
+    }
+}
+
+/// The server's process.
+fn serve_until_told(setup: Setup) {
+    let _ = nix::unistd::setsid(); // Ctrl-C is for the program, which ends the server when it has tidied up
+    let Setup { address, key, max_message, allow, handshake_timeout, mut line } = setup;
+    let allow = match allow {
+        Allowed::SameUser => Allow::SameUser,
+        Allowed::Users(users) => Allow::Users(users),
+        Allowed::Anyone => Allow::Anyone,
+    };
+    let builder = Manager::builder().authkey(key).max_message(max_message).allow(allow);
+    let server = builder.handshake_timeout(handshake_timeout).serve(address);
+    match server {
+        Ok(server) => {
+            let _ = line.send(Ok(server.address().clone()));
+            drop(line);
+            server.join();
+        }
+        Err(error) => drop(line.send(Err(ipc_core::explain(&error)))),
+    }
+}
+
+impl fmt::Debug for ManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManagerBuilder").field("stays", &self.stays).finish_non_exhaustive()
+    }
+}
