@@ -24,7 +24,7 @@ const PART: usize = 128 * 1024;
 /// So many parts wait in the server.
 const WINDOW: usize = 16;
 /// How often one who waits for the workers looks whether they are alive.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Bytes as one value, not as a sequence of numbers.
 struct Text(Vec<u8>);
@@ -55,7 +55,8 @@ impl<'de> Deserialize<'de> for Text {
 
 /// Numbered parts; `None` says that there will be no more.
 type Parts = JoinableQueue<Option<(u64, Text)>>;
-/// The words of each part. To count a part twice, as when a worker dies after it has entered it, does no harm.
+/// The words of each part. To count a part twice does no harm: as when a worker dies that has entered it, or when the server was too busy to
+/// say that a part is in the queue.
 type Counts = Dict<u64, u64>;
 type Worker = Process<Result<(), String>>;
 
@@ -79,15 +80,20 @@ fn count(input: &Input) -> Result<Count, Box<dyn Error>> {
         let builder = Builder::new().name(format!("counter {i}"));
         workers.push(builder.spawn(work, (parts.clone(), counts.clone()))?);
     }
-    for (number, part) in (0..).zip(words::chunks(&input.text, PART)) {
+    let mut number = 0;
+    for part in words::chunks(&input.text, PART) {
         put(&parts, Some((number, Text(part.to_vec()))), &mut workers)?;
+        number += 1;
     }
     for _ in 0..input.workers {
         put(&parts, None, &mut workers)?;
     }
     workers.into_iter().try_for_each(finish)?;
-    parts.try_join()?; // they have left nothing undone
-    Ok(Count { words: counts.values()?.iter().sum(), processes: 2 + input.workers })
+    let counts = counts.values()?;
+    if counts.len() as u64 != number {
+        return Err(format!("{} parts of {number} are counted", counts.len()).into());
+    }
+    Ok(Count { words: counts.iter().sum(), processes: 2 + input.workers })
 }
 
 /// Waits until there is room, but not for workers of which one is dead.

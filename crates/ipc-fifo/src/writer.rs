@@ -316,7 +316,7 @@ impl<T: ?Sized, C> AsFd for Writer<T, C> {
 
 impl<T: ?Sized, C> fmt::Debug for Writer<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = format_args!("{:016x}", self.id);
-        f.debug_struct("Writer").field("fd", &self.end.file.as_fd()).field("id", &id).finish_non_exhaustive()
+        let fd = self.end.file.as_fd();
+        f.debug_struct("Writer").field("fd", &fd).field("id", &format_args!("{:016x}", self.id)).finish_non_exhaustive()
     }
 }

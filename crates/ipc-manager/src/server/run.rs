@@ -39,7 +39,7 @@ const KEEP: usize = 4 * 1024;
 /// How long to look for more before sleeping.
 const SPIN: Duration = Duration::from_micros(50);
 /// After so many looks at the client that was served last, one at all.
-const LOOKS: u32 = 128;
+const LOOKS: u32 = 32;
 
 /// A server that runs in this process.
 #[derive(Debug)]
@@ -216,10 +216,11 @@ impl Loop {
                     continue;
                 }
                 if event.is_read_closed() || event.is_error() {
-                    // There is no event for the end itself when it has come together with the last bytes.
+                    // There is no event for the end itself when it has come together with the last bytes. It comes first: who asks now may
+                    // know that this one is gone, and its own event may be an older one.
                     self.clients.entry(number).and_modify(|client| client.is_ending = true);
-                }
-                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    while self.read(number) {}
+                } else if event.is_readable() {
                     self.ready.push_back(number);
                 }
                 if event.is_writable() {

@@ -101,6 +101,9 @@ impl State {
             Ok((request, [])) => request,
             _ => return Err(Fault::Malformed),
         };
+        if self.is_over {
+            return Err(Fault::NoSession); // of those that came with the one which has ended the server, or just after
+        }
         self.calls += 1;
         let mut asker = Asker { connection, session: 0, request: request.id };
         if let Call::Hello { version, session: joined, pid } = request.call {

@@ -184,7 +184,8 @@ fn add_one<L: Guarded>(worker: &Worker, lock: &L, halves: &Halves, rng: &mut Rng
     guard.pause(rng, lane)?;
     let value = halves.first.get()?;
     halves.first.set(&(value + 1))?;
-    (0..rng.below(500)).for_each(|_| spin_loop());
+    // A control is to die here.
+    (0..rng.below(if *is_deaf { 200_000 } else { 500 })).for_each(|_| spin_loop());
     halves.second.set(0, &(value + 1))?;
     lane.receive(LEAVING);
     guard.leave()

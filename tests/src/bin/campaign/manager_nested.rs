@@ -14,10 +14,14 @@ use crate::permits::join_survivor;
 type Lists = Dict<u64, List<u64>>;
 type Dicts = Dict<u64, Dict<u64, List<u64>>>;
 type Passed = Queue<(u64, List<u64>)>;
+/// So long that all of them together make several pages of a snapshot.
+type Long = Dict<u64, (List<u64>, Vec<u8>)>;
 type Counts = Dict<u64, u64>;
 
 /// As many keys are in use, so that the workers meet.
 const KEYS: u64 = 4;
+/// How long one of the long values is; a page has 256 KiB.
+const LONG: usize = 100_000;
 /// The key that all count up.
 const ALL: u64 = 99;
 
@@ -50,6 +54,7 @@ struct Roots {
     manager: Manager,
     lists: Lists,
     dicts: Dicts,
+    long: Long,
     passed: Passed,
     counts: Counts,
 }
@@ -59,6 +64,7 @@ impl Roots {
         Ok(Roots {
             lists: manager.open("lists")?,
             dicts: manager.open("dicts")?,
+            long: manager.open("long")?,
             passed: manager.open("passed")?,
             counts: manager.open("counts")?,
             manager,
@@ -102,9 +108,9 @@ fn count(worker: &Worker, counts: &Counts, key: u64) -> Result<()> {
 
 /// Does one of the many things that can be done with objects in objects.
 fn change(roots: &Roots, rng: &mut Rng, worker: &Worker) -> Result<()> {
-    let Roots { manager, lists, dicts, passed, .. } = roots;
+    let Roots { manager, lists, dicts, long, passed, .. } = roots;
     let (key, other) = (rng.below(KEYS), rng.below(KEYS));
-    match rng.below(14) {
+    match rng.below(16) {
         0 => {
             let list = manager.list_of(0..rng.below(5))?;
             let before = lists.insert(&key, &list)?;
@@ -158,8 +164,14 @@ fn change(roots: &Roots, rng: &mut Rng, worker: &Worker) -> Result<()> {
                 results.take(before)?;
             }
         }
+        12 => drop(long.insert(&key, &(manager.list()?, vec![0; LONG]))?),
+        13 => {
+            for entry in long.iter()?.take(rng.below(KEYS) as usize) {
+                entry?.1.0.push(&key)?;
+            }
+        }
         // One that goes another way than through the server, and comes back.
-        12 if !worker.dies => {
+        14 if !worker.dies => {
             let mut bytes = Vec::new();
             Postcard::encode(&manager.list_of([key])?, &mut bytes).expect("it can be sent");
             let list: List<u64> = Postcard::decode(&bytes).expect("it is there");
@@ -184,8 +196,9 @@ pub(crate) fn nested_with(round: &mut Round, mistake: Mistake) {
     let host = if mistake == Mistake::None { host } else { host.impatient() };
     let manager = &host.manager;
     let (lists, dicts) = (host.publish("lists", manager.dict()), host.publish("dicts", manager.dict()));
+    let long = host.publish("long", manager.dict());
     let (passed, counts) = (host.publish("passed", manager.queue()), host.publish("counts", manager.dict()));
-    let roots = Roots { manager: manager.clone(), lists, dicts, passed, counts };
+    let roots = Roots { manager: manager.clone(), lists, dicts, long, passed, counts };
     round.strike(|round| {
         let worker = |round: &mut Round, number: u64| Worker {
             manager: (number == 2).then(|| manager.clone()),
@@ -243,6 +256,7 @@ fn held(roots: &Roots) -> Result<BTreeMap<String, u64>, Error> {
     }
     let mut held = BTreeMap::new();
     roots.lists.values()?.iter().for_each(|list| note(&mut held, list));
+    roots.long.values()?.iter().for_each(|(list, _)| note(&mut held, list));
     let dicts = roots.dicts.values()?;
     for dict in &dicts {
         note(&mut held, dict);

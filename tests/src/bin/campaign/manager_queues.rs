@@ -122,7 +122,7 @@ impl Line for Ways {
             Err(error) if waited(&error) => {
                 // The server did not answer, also when asked to take it back.
                 if begin.elapsed() >= SHORT + SILENCE {
-                    giver.may_be_in();
+                    giver.may_be_in(message);
                 }
                 (0, Ok(()))
             }

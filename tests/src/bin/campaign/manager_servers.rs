@@ -14,8 +14,8 @@ use crate::folder::Folder;
 use crate::manager::{AFTERWARDS, Place, SHORT, complain, judge_lanes};
 use crate::permits::join_survivor;
 
-/// The server is gone, or was when this was asked for.
-fn is_over(error: &Error) -> bool {
+/// There is no server, or was none in the end.
+fn is_absent(error: &Error) -> bool {
     match error {
         Error::Disconnected => true,
         Error::Connect(error) => error.is_not_listening() || error.is_disconnected(),
@@ -107,7 +107,7 @@ impl Things {
             _ => self.manager.stats().map(|_| "figures"),
         };
         match stale {
-            Err(error) if is_over(&error) => Ok(()),
+            Err(error) if error.is_disconnected() => Ok(()),
             other => Err(format!("{other:?}")),
         }
     }
@@ -128,7 +128,7 @@ fn call(client: Client) {
     while more > 0 && lane.flaw().is_none() {
         let manager = match Manager::connect(&place.address, place.key.clone()) {
             Ok(manager) => manager,
-            Err(error) if is_over(&error) => {
+            Err(error) if is_absent(&error) => {
                 std::thread::yield_now();
                 continue;
             }
@@ -141,7 +141,7 @@ fn call(client: Client) {
         }
         let things = match Things::open(manager) {
             Ok(things) => things,
-            Err(error) if is_over(&error) => continue,
+            Err(error) if error.is_disconnected() => continue,
             Err(error) => return lane.complain(complain(&lane, "find the objects", &error)),
         };
         loop {
@@ -156,7 +156,7 @@ fn call(client: Client) {
                         return;
                     }
                 }
-                Err(error) if is_over(&error) => break,
+                Err(error) if error.is_disconnected() => break,
                 Err(error) => return lane.complain(complain(&lane, "call", &error)),
             }
         }
@@ -166,7 +166,7 @@ fn call(client: Client) {
 
 /// Two clients in another process and one here, in the middle of something, when the server goes; then another one comes to its place.
 fn survive(round: &mut Round, place: &Place, victim: impl FnOnce(&mut Round) -> Process<()>) {
-    round.strike(|round| {
+    let next = round.strike(|round| {
         let client = |round: &mut Round, lane: u64| Client {
             place: place.clone(),
             lane: round.lane(lane),
@@ -186,8 +186,9 @@ fn survive(round: &mut Round, place: &Place, victim: impl FnOnce(&mut Round) -> 
             start_next(round, place)
         });
         join_survivor(round, others);
-        drop(next);
+        next
     });
+    drop(next);
     let lanes = [1, 2, 3].map(|lane| round.lane(lane));
     judge_lanes(round, &lanes);
     round.messages(lanes.iter().map(Lane::acknowledged).sum());

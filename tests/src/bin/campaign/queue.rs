@@ -190,9 +190,10 @@ impl<'a> Taker<'a> {
 }
 
 impl Giver<'_> {
-    /// The message that it is about to put may be in, though the call has failed, and will be put again.
-    pub(crate) fn may_be_in(&mut self) {
-        self.log.note(&[self.lane.attempted()]);
+    /// What it was about to put may be in, though the call has failed.
+    pub(crate) fn may_be_in(&mut self, message: &[u8]) {
+        let number = u64::from_le_bytes(*message.first_chunk().expect("a message begins with its number"));
+        self.log.note(&[Entry { step: Step::MayBeIn, number, deliveries: 0 }.encode()]);
     }
 
     /// Something is as it should not be.

@@ -19,9 +19,11 @@ pub(crate) enum Step {
     Finished,
     /// It is about to give it back, so another one must get it.
     GivingBack,
+    /// By a giver: the call has failed, and it may be in all the same. It is put once more.
+    MayBeIn,
 }
 
-const STEPS: [Step; 5] = [Step::Taken, Step::Leased, Step::Finishing, Step::Finished, Step::GivingBack];
+const STEPS: [Step; 6] = [Step::Taken, Step::Leased, Step::Finishing, Step::Finished, Step::GivingBack, Step::MayBeIn];
 
 /// An entry of a log: a step, a message, and the how many-th delivery it is (0 if that is not told).
 #[derive(Clone, Copy, Debug)]
@@ -211,8 +213,8 @@ impl Ledger {
     fn uncertain(&self, round: &Round) -> BTreeMap<u64, usize> {
         let mut times = BTreeMap::new();
         for lane in &self.givers {
-            // What is noted is one more than how many were put before, so never 0.
-            round.lane(*lane).entries().iter().for_each(|n| *times.entry(number(*lane, n - 1)).or_default() += 1);
+            let entries = round.lane(*lane).entries().into_iter().map(Entry::decode);
+            entries.for_each(|entry| *times.entry(entry.number).or_default() += 1);
         }
         times
     }
@@ -269,7 +271,7 @@ impl Ledger {
         let is_finished = |delivery: &Delivery| match delivery.step {
             Step::Taken | Step::Finished => true,
             Step::Finishing => acked && has_died(delivery),
-            Step::Leased | Step::GivingBack => false,
+            Step::Leased | Step::GivingBack | Step::MayBeIn => false,
         };
         let finished: Vec<_> = all.iter().filter(|delivery| is_finished(delivery)).collect();
         if finished.len() > 1 {

@@ -254,6 +254,19 @@ fn a_connection_has_one_session_and_one_that_is_gone_cannot_be_joined() {
 }
 
 #[test]
+fn nothing_is_done_after_the_shutdown() {
+    let mut s = Simulation::new();
+    let (a, b) = (s.process(), s.process());
+    assert_eq!(s.call(a, Call::Shutdown), DONE);
+    for connection in [a, b] {
+        s.tell(connection, Call::Make { kind: Kind::List, types: "", init: Init::Nothing });
+        assert!(!s.is_open(connection));
+    }
+    assert_eq!(s.objects(), []);
+    s.finish();
+}
+
+#[test]
 fn a_thousand_processes_come_and_go() {
     let mut s = Simulation::new();
     let a = s.process();

@@ -78,9 +78,8 @@ fn a_barrier_breaks_for_all_when_one_gives_up_or_dies() {
             true => s.leave(b),
             false => s.tell(b, Call::Cancel { request }),
         }
-        // One that waits and dies has, first of all, given up.
-        assert_eq!(s.heard(a), Some(Told::Fault(Fault::Broken { by_death: false })));
-        assert_eq!(s.on(a, barrier, Op::Meet), Told::Fault(Fault::Broken { by_death: false }));
+        assert_eq!(s.heard(a), Some(Told::Fault(Fault::Broken { by_death: dies })));
+        assert_eq!(s.on(a, barrier, Op::Meet), Told::Fault(Fault::Broken { by_death: dies }));
         assert_eq!(s.on(a, barrier, Op::Reset), DONE);
         s.wait(a, barrier, Op::Meet);
         s.finish();
