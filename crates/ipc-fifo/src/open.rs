@@ -79,6 +79,7 @@ impl Place {
     /// Opens it for writing, when there is a reader.
     pub(crate) fn open_for_writing(&self, deadline: Deadline) -> Result<File> {
         let mut slices = Slices::until(deadline);
+        let mut was_removed = false;
         loop {
             match self.open(File::options().write(true)) {
                 Ok(file) => {
@@ -89,14 +90,21 @@ impl Place {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Error::at(&self.path, "open the FIFO for writing")(error)),
             }
-            self.check_named()?;
-            std::thread::sleep(slices.next()?);
+            if was_removed {
+                self.check_named()?;
+            }
+            // Who comes and removes the name at once is to be found: so without a name there is one more look.
+            was_removed = self.check_named().is_err();
+            if !was_removed {
+                std::thread::sleep(slices.next()?);
+            }
         }
     }
 
     /// Waits until there is a writer for a file that was opened for reading, or bytes, or there was one.
     pub(crate) fn wait_for_writer(&self, file: &File, deadline: Deadline) -> Result<()> {
         let mut slices = Slices::until(deadline);
+        let mut was_removed = false;
         loop {
             match sys::probe(file.as_fd()).map_err(Error::io("ask the FIFO for a writer"))? {
                 Probe::Writer | Probe::Bytes => return Ok(()),
@@ -105,8 +113,13 @@ impl Place {
             if end::poll(file, PollFlags::POLLIN, Deadline::NOW).map_err(Error::io("wait for the FIFO"))? {
                 return Ok(());
             }
-            self.check_named()?;
-            let _ = end::poll(file, PollFlags::POLLIN, Deadline::after(slices.next()?));
+            if was_removed {
+                self.check_named()?;
+            }
+            was_removed = self.check_named().is_err();
+            if !was_removed {
+                let _ = end::poll(file, PollFlags::POLLIN, Deadline::after(slices.next()?));
+            }
         }
     }
 }

@@ -64,7 +64,7 @@ impl Line {
         let started = Instant::now();
         let connection =
             Client::builder().authkey(key).connect_timeout(address, timeout).map_err(|error| match error {
-                ipc_socket::Error::Timeout => Error::Timeout,
+                error if error.is_timeout() => Error::Timeout,
                 // There was a server, and it is gone, or another one is there now.
                 error
                     if session.is_some()

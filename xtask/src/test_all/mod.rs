@@ -25,7 +25,7 @@ use crate::workspace::Workspace;
 use crate::{Command, process};
 
 /// A step that takes longer hangs, as far as the one who waits for it can tell.
-const STEP_LIMIT: Duration = Duration::from_secs(10 * 60);
+const STEP_LIMIT: Duration = Duration::from_secs(20 * 60);
 /// The same with `--soak`.
 const SOAK_LIMIT: Duration = Duration::from_secs(4 * 60 * 60);
 

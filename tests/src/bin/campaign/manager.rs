@@ -11,10 +11,12 @@ use crate::memory::within;
 
 /// A time-out that mostly passes.
 pub(crate) const SHORT: Duration = Duration::from_micros(300);
-/// How often a survivor still does something after the victim's end: each time many requests, which take their time on a machine that does other things.
+/// How often a survivor still does something after the victim's end: each time some dozens of requests, all of which count
+/// as its stall.
 pub(crate) const AFTERWARDS: u32 = 2;
 
-/// Where a server is. Objects are found by their names there: a proxy that is sent to a victim and never claimed would keep its object for a minute.
+/// Where a server is. Objects are found by their names there: a proxy that is sent to a victim and never claimed would keep
+/// its object for a minute.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Place {
     pub(crate) address: Address,
