@@ -269,11 +269,12 @@ pub(crate) struct Borrowed<'s> {
     pub(crate) session: &'s Arc<Session>,
     line: Option<Line>,
     is_sound: bool,
+    is_discarded: bool,
 }
 
 impl<'s> Borrowed<'s> {
     pub(crate) fn new(session: &'s Arc<Session>, line: Line) -> Borrowed<'s> {
-        Borrowed { session, line: Some(line), is_sound: true }
+        Borrowed { session, line: Some(line), is_sound: true, is_discarded: false }
     }
 
     pub(crate) fn line(&mut self) -> &mut Line {
@@ -288,9 +289,11 @@ impl<'s> Borrowed<'s> {
         result
     }
 
-    /// The connection is closed, and with it goes what was asked for and not given.
+    /// The connection is closed, and with it goes what was asked for and not given. If it is the only one, that is when there is another one: with
+    /// its last connection this process would lose all that it holds.
     pub(crate) fn discard(&mut self) {
         self.is_sound = false;
+        self.is_discarded = true;
     }
 }
 
@@ -299,6 +302,8 @@ impl Drop for Borrowed<'_> {
         let Some(line) = self.line.take() else { return };
         if self.is_sound && !line.is_closing() {
             self.session.put_back(line);
+        } else if self.is_discarded && !line.is_closing() {
+            self.session.set_aside(line);
         }
     }
 }

@@ -62,6 +62,8 @@ struct Pool {
     idle: Vec<Line>,
     /// Objects to let go, when the server can be told.
     unwanted: Vec<u64>,
+    /// One that is of no more use, and would have been the last one: it is closed when there is another one.
+    broken: Option<Line>,
 }
 
 /// A number for each thread of this process.
@@ -85,7 +87,7 @@ impl Session {
             pid: process_id(),
             max_message: welcome.max_message,
             timeout: AtomicU64::new(nanoseconds(timeout)),
-            pool: Mutex::new(Pool { idle: vec![line], unwanted: Vec::new() }),
+            pool: Mutex::new(Pool { idle: vec![line], ..Pool::default() }),
         }))
     }
 
@@ -125,7 +127,11 @@ impl Session {
         };
         let line = match line {
             Some(line) => Ok(line),
-            None => Line::open(&self.address, &self.key, Some(self.number), timeout).map(|(line, _)| line),
+            None => Line::open(&self.address, &self.key, Some(self.number), timeout).map(|(line, _)| {
+                let broken = self.pool.lock().broken.take();
+                drop(broken); // the session has another connection now
+                line
+            }),
         };
         let mut line = match line {
             Ok(line) => Borrowed::new(self, line),
@@ -150,6 +156,14 @@ impl Session {
         pool.unwanted.extend(unwanted);
         if pool.idle.len() < IDLE {
             pool.idle.push(line);
+        }
+    }
+
+    /// Closes a connection, or keeps it until there is another one.
+    pub(crate) fn set_aside(&self, line: Line) {
+        let mut pool = self.pool.lock();
+        if pool.idle.is_empty() && pool.broken.is_none() {
+            pool.broken = Some(line);
         }
     }
 

@@ -31,7 +31,7 @@ fn operations_are_done_in_their_order_and_each_has_its_result() {
 #[test]
 fn a_batch_may_be_long_and_its_answers_longer() {
     let (_server, manager) = both();
-    let list = manager.list_of([vec![7u8; 100_000]]).unwrap();
+    let list = manager.list_of(["7".repeat(100_000)]).unwrap();
     let mut batch = manager.batch();
     let pending: Vec<_> = (0..500).map(|_| batch.add(list.later().get(0))).collect();
     let mut results = batch.send().unwrap();
@@ -39,7 +39,7 @@ fn a_batch_may_be_long_and_its_answers_longer() {
         assert_eq!(results.take(pending).unwrap().unwrap().len(), 100_000);
     }
     let mut batch = manager.batch();
-    let _ = batch.add(list.later().push(&vec![1; 5_000_000]));
+    let _ = batch.add(list.later().push(&"1".repeat(5_000_000)));
     let count = batch.add(list.later().len());
     assert_eq!(batch.send().unwrap().take(count).unwrap(), 2);
 }

@@ -340,7 +340,7 @@ fn clients_that_ask_and_die_while_the_server_looks_away_leave_nothing_behind() {
     assert_eq!(manager.stats().unwrap().clients, 9);
     let stopped = Stopped::new(process_of(&manager));
     for mut client in clients {
-        client.send(PING.to_vec()).unwrap();
+        client.send(CONFIRM.to_vec()).unwrap(); // no answer, which would find out
     }
     drop(stopped);
     wait_until(|| manager.stats().unwrap().clients == 1, || format!("{:?}", manager.stats()));
@@ -371,7 +371,7 @@ fn who_does_not_read_is_not_answered_without_end_and_holds_up_nobody() {
 
 /// Number, what is asked for, what belongs to that: version 1, no session, process 1.
 const HELLO: [u8; 5] = [1, 0, 1, 0, 1];
-const PING: [u8; 2] = [2, 4];
+const CONFIRM: [u8; 2] = [2, 1];
 const OBJECT: u8 = 0xff;
 /// Number, `On`, object, `Get`, index.
 const GET: [u8; 5] = [9, 12, OBJECT, 4, 0];

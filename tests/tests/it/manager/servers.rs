@@ -224,6 +224,23 @@ fn calls_with_a_time_of_their_own_end_in_it_though_the_server_is_stopped() {
     });
 }
 
+/// The one connection of this process has half of a request on it and is of no more use; what the process holds is not lost with it.
+#[test]
+fn a_request_that_is_cut_off_by_its_time_costs_nothing_that_the_process_has() {
+    isolated(|| {
+        let (manager, server) = start();
+        let (lock, queue) = (manager.lock().unwrap(), manager.queue::<Vec<u8>>().unwrap());
+        let guard = lock.lock().unwrap();
+        server.stop();
+        assert!(timed_out(queue.put_timeout(&vec![7; 2_000_000], SHORT)));
+        server.wake();
+        assert!(lock.is_locked().unwrap());
+        assert_eq!(manager.stats().unwrap().clients, 1);
+        guard.unlock().unwrap();
+        assert!(queue.is_empty().unwrap());
+    });
+}
+
 #[test]
 fn one_who_is_given_up_by_a_stopped_server_takes_nothing_when_it_goes_on() {
     isolated(|| {
