@@ -90,11 +90,11 @@ impl Place {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Error::at(&self.path, "open the FIFO for writing")(error)),
             }
-            if was_removed {
-                self.check_named()?;
-            }
+            let named = self.check_named();
             // Who comes and removes the name at once is to be found: so without a name there is one more look.
-            was_removed = self.check_named().is_err();
+            if std::mem::replace(&mut was_removed, named.is_err()) {
+                named?;
+            }
             if !was_removed {
                 std::thread::sleep(slices.next()?);
             }
@@ -113,10 +113,10 @@ impl Place {
             if end::poll(file, PollFlags::POLLIN, Deadline::NOW).map_err(Error::io("wait for the FIFO"))? {
                 return Ok(());
             }
-            if was_removed {
-                self.check_named()?;
+            let named = self.check_named();
+            if std::mem::replace(&mut was_removed, named.is_err()) {
+                named?; // as above
             }
-            was_removed = self.check_named().is_err();
             if !was_removed {
                 let _ = end::poll(file, PollFlags::POLLIN, Deadline::after(slices.next()?));
             }

@@ -48,6 +48,28 @@ fn each_side_waits_for_the_other() {
     }
 }
 
+/// At whatever moment of the other side's look it happens: so it is done many times.
+#[test]
+fn one_who_comes_and_removes_the_name_at_once_is_found() {
+    let folder = Folder::new();
+    for _ in 0..3000 {
+        let fifo = Fifo::open_or_create(folder.path(), 0o600).unwrap();
+        std::thread::scope(|scope| {
+            let reading =
+                scope.spawn(|| fifo.reader_timeout::<u32, Postcard>(LONG).and_then(|mut reader| reader.recv()));
+            let mut writer = loop {
+                match fifo.try_writer::<u32, Postcard>() {
+                    Err(Error::WouldBlock) => std::hint::spin_loop(),
+                    writer => break writer.unwrap(),
+                }
+            };
+            Fifo::unlink(fifo.path()).unwrap();
+            writer.send(7).unwrap();
+            assert_eq!(reading.join().unwrap().unwrap(), 7);
+        });
+    }
+}
+
 #[test]
 fn the_timed_forms_find_each_other() {
     let folder = Folder::new();
