@@ -205,7 +205,7 @@ impl Arrivals {
     }
 
     fn tick(&self) -> Duration {
-        (self.patience / 2).clamp(Duration::from_millis(1), TICK)
+        (self.patience / 8).clamp(Duration::from_millis(1), TICK)
     }
 
     /// Has the timer tick while there are clients whose time may pass. It is not stopped for every moment without one.
