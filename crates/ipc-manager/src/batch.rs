@@ -124,9 +124,9 @@ impl Batch {
     /// Adds an operation, and says how to get at its result. One that is not wanted can be dropped.
     ///
     /// # Panics
-    /// If it is an operation on an object of another manager.
+    /// If it is an operation on an object of another server.
     pub fn add<R>(&mut self, command: Command<R>) -> Pending<R> {
-        assert!(Arc::ptr_eq(&self.session, &command.session), "the object belongs to another manager");
+        assert!(self.session.is_beside(&command.session), "the object belongs to another server");
         let index = self.operations.len();
         self.operations.push(command.request.map(|request| {
             self.requests.push(request);

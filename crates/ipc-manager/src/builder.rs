@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::manager::{Manager, Server, Started};
 use crate::proxy::open_session;
 use crate::server::Running;
-use crate::session::CALL_TIMEOUT;
+use crate::session::{CALL_TIMEOUT, Session};
 
 /// The longest request or answer, in bytes, unless another limit is set.
 const MAX_MESSAGE: u64 = 256 << 20;
@@ -30,7 +30,8 @@ pub struct ManagerBuilder {
     key: Option<Vec<u8>>,
     max_message: u64,
     stays: bool,
-    timeout: Duration,
+    is_separate: bool,
+    timeout: Option<Duration>,
     allow: Allow,
     handshake_timeout: Duration,
 }
@@ -60,7 +61,8 @@ impl ManagerBuilder {
             key: None,
             max_message: MAX_MESSAGE,
             stays: false,
-            timeout: CALL_TIMEOUT,
+            is_separate: false,
+            timeout: None,
             allow: Allow::default(),
             handshake_timeout: Duration::from_secs(10),
         }
@@ -86,8 +88,27 @@ impl ManagerBuilder {
 
     /// See [`Manager::set_call_timeout`].
     pub fn call_timeout(mut self, timeout: Duration) -> ManagerBuilder {
-        self.timeout = timeout;
+        self.timeout = Some(timeout);
         self
+    }
+
+    /// Connects as a client of its own, as if it were another process: what the manager and its objects take, as locks, permits and tasks, is their own, and comes back
+    /// when the last of them is dropped. Otherwise all of a process that goes to one server is one client.
+    pub fn separate(mut self) -> ManagerBuilder {
+        self.is_separate = true;
+        self
+    }
+
+    fn session(&self, address: Address, key: Vec<u8>) -> Result<Arc<Session>> {
+        let timeout = self.timeout.unwrap_or(CALL_TIMEOUT);
+        let session = match self.is_separate {
+            true => Session::open(address, key, &[], timeout)?,
+            false => open_session(address, key, timeout)?,
+        };
+        if let Some(timeout) = self.timeout {
+            session.set_timeout(timeout);
+        }
+        Ok(session)
     }
 
     /// For local addresses: which users a server lets in; the own one and root unless set. They need the key, too.
@@ -111,8 +132,8 @@ impl ManagerBuilder {
         ipc_socket::Error: From<A::Error>,
     {
         let address = address.try_into().map_err(|error| Error::Listen(error.into()))?;
-        let key = match self.key {
-            Some(key) => key,
+        let key = match &self.key {
+            Some(key) => key.clone(),
             None => {
                 let mut key = vec![0; 32];
                 getrandom::fill(&mut key)
@@ -124,8 +145,8 @@ impl ManagerBuilder {
         let mut line: Connection<(), std::result::Result<Address, String>> =
             Connection::try_from(OwnedFd::from(ours)).map_err(Error::Start)?;
         let theirs = Connection::try_from(OwnedFd::from(theirs)).map_err(Error::Start)?;
-        let allow = match self.allow {
-            Allow::Users(users) => Allowed::Users(users),
+        let allow = match &self.allow {
+            Allow::Users(users) => Allowed::Users(users.clone()),
             Allow::Anyone => Allowed::Anyone,
             _ => Allowed::SameUser,
         };
@@ -140,7 +161,7 @@ impl ManagerBuilder {
                 return Err(Error::Io { doing: "start the server", source: std::io::Error::other(why) });
             }
         };
-        let session = open_session(address, key, self.timeout)?;
+        let session = self.session(address, key)?;
         let started = (!self.stays).then(|| {
             Arc::new(Started { process: Some(process), session: Arc::clone(&session), pid: std::process::id() })
         });
@@ -175,8 +196,8 @@ impl ManagerBuilder {
         ipc_socket::Error: From<A::Error>,
     {
         let address = address.try_into().map_err(|error| Error::Connect(error.into()))?;
-        let session = open_session(address, self.key.unwrap_or_default(), self.timeout)?;
-        Ok(Manager { session, started: None })
+        let session = self.session(address, self.key.clone().unwrap_or_default())?;
+        Ok(Manager::of(&session))
     }
 }
 

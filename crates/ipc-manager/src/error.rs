@@ -96,7 +96,7 @@ pub enum Error {
     /// The operation does not exist for this object, as changing the length of an array.
     #[error("the object cannot do that")]
     Unfit,
-    /// The value cannot be encoded, as it has handles in it, or proxies of another manager.
+    /// The value cannot be encoded, as it has handles in it, or proxies of another server.
     #[error("cannot encode the value")]
     Encode(#[source] CodecError),
     /// The bytes are not a value of the type.

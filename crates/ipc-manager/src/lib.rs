@@ -80,7 +80,7 @@ mod value;
 #[doc(hidden)] // for fuzzing
 pub use crate::server::state::simulation;
 
-pub use ipc_core::{JoinError, Process};
+pub use ipc_core::{Builder, Child, JoinError, Process};
 pub use ipc_socket::{Address, Allow};
 
 pub use crate::{

@@ -41,6 +41,7 @@ pub(crate) struct Line {
 pub(crate) struct Welcome {
     pub(crate) session: u64,
     pub(crate) max_message: u64,
+    pub(crate) server: u64,
 }
 
 /// How long to wait for an answer, and what for.
@@ -55,33 +56,42 @@ pub(crate) struct Patience {
 }
 
 impl Line {
+    /// One more connection of this session.
+    pub(crate) fn join(address: &Address, key: &[u8], session: u64, timeout: Duration) -> Result<Line> {
+        match Line::open(address, key, vec![session], timeout) {
+            Ok((line, welcome)) if welcome.session == session => Ok(line),
+            Ok(_) => Err(Error::Disconnected), // the session has ended
+            // There was a server, and it is gone, or another one is there now.
+            Err(Error::Connect(error))
+                if error.is_not_listening() || error.is_disconnected() || error.is_authentication() =>
+            {
+                Err(Error::Disconnected)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A connection of the first of these sessions that there is, or of a new one.
     pub(crate) fn open(
         address: &Address,
         key: &[u8],
-        session: Option<u64>,
+        sessions: Vec<u64>,
         timeout: Duration,
     ) -> Result<(Line, Welcome)> {
         let started = Instant::now();
         let connection =
             Client::builder().authkey(key).connect_timeout(address, timeout).map_err(|error| match error {
                 error if error.is_timeout() => Error::Timeout,
-                // There was a server, and it is gone, or another one is there now.
-                error
-                    if session.is_some()
-                        && (error.is_not_listening() || error.is_disconnected() || error.is_authentication()) =>
-                {
-                    Error::Disconnected
-                }
                 error => Error::Connect(error),
             })?;
         let (request, answer) = (Vec::new(), vec![0; 256]);
         let mut line = Line { connection, next: 1, request, answer, len: 0, given_up: vec![], unwanted: vec![] };
         line.connection.set_spin(SPIN);
         let left = timeout.saturating_sub(started.elapsed());
-        let id = line.send(Call::Hello { version: VERSION, session, pid: process_id() }, u64::MAX, left)?;
+        let id = line.send(Call::Hello { version: VERSION, sessions, pid: process_id() }, u64::MAX, left)?;
         line.receive(id, left)?;
         let welcome = line.read(|answer| match answer {
-            Answer::Welcome { session, max_message, .. } => Ok(Welcome { session, max_message }),
+            Answer::Welcome { session, max_message, server, .. } => Ok(Welcome { session, max_message, server }),
             other => Err(unexpected(other)),
         })?;
         Ok((line, welcome))

@@ -5,18 +5,18 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipc_core::{JoinError, Process};
+use ipc_core::{JoinError, Process, explain};
 use ipc_socket::Address;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::batch::Batch;
 use crate::builder::ManagerBuilder;
 use crate::error::{Error, Result};
 use crate::protocol::{Answer, Call, Init};
-use crate::proxy::{Object, Proxy};
+use crate::proxy::{Object, Proxy, open_session};
 use crate::server::Running;
-use crate::session::{Session, done, unexpected};
+use crate::session::{CALL_TIMEOUT, Session, done, unexpected};
 use crate::value::Encoded;
 use crate::{
     Array, Barrier, Condition, Dict, Event, JoinableQueue, Kind, List, Lock, Namespace, Queue, RLock, Semaphore, Set,
@@ -30,6 +30,9 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 ///
 /// Its methods make objects, which are held by the proxies that are returned, and copies of these, in any process; see [`Object`]. A manager can be cloned, and
 /// shared by threads. When the one that has started the server, and its clones, are dropped, the server is shut down: asked to end, and after a second made to.
+///
+/// Each proxy can tell its manager, as [`List::manager`] does, and a manager can be sent to other processes, too. What comes from there, or arrives here,
+/// gives access to the server and does not keep it from being shut down.
 ///
 /// ```
 /// use ipc_manager::Manager;
@@ -96,7 +99,8 @@ impl Manager {
         Manager::builder().authkey(key).serve(address)
     }
 
-    /// Connects to a server, on this machine or another.
+    /// Connects to a server, on this machine or another. A process is one client, however often it connects and however the proxies come that it has, unless it is told to be
+    /// [separate](ManagerBuilder::separate): locks and tasks that a thread has taken by one of them are its own by all of them.
     ///
     /// # Errors
     /// [`Error::Connect`]: nobody listens there, or the key is another one. [`Error::Timeout`], [`Error::Version`].
@@ -108,6 +112,11 @@ impl Manager {
         ipc_socket::Error: From<A::Error>,
     {
         Manager::builder().authkey(key).connect(address)
+    }
+
+    /// One that does not own the server.
+    pub(crate) fn of(session: &Arc<Session>) -> Manager {
+        Manager { session: Arc::clone(session), started: None }
     }
 
     /// Says how to start, serve or connect.
@@ -126,7 +135,7 @@ impl Manager {
     }
 
     /// How long an answer may take that depends on nobody but the server, 30 s unless set: after that a call fails with [`Error::Timeout`], as when the
-    /// server is stopped. For all proxies of this manager.
+    /// server is stopped. For all of this process that goes to this server.
     pub fn set_call_timeout(&self, timeout: Duration) {
         self.session.set_timeout(timeout);
     }
@@ -208,7 +217,7 @@ impl Manager {
     }
 
     fn check(&self, proxy: &Proxy) -> Result<()> {
-        if Arc::ptr_eq(&self.session, proxy.session()) { Ok(()) } else { Err(Error::NoSuchObject) }
+        if self.session.is_beside(proxy.session()) { Ok(()) } else { Err(Error::NoSuchObject) }
     }
 
     fn make<O: Object>(&self, init: Init<'_>) -> Result<O> {
@@ -405,6 +414,22 @@ impl Drop for Started {
             let _ = process.kill();
             let _ = process.join();
         }
+    }
+}
+
+/// What is needed to connect to the server: its address *and key*. Send a [clone](Clone): when the one that has started the server goes, so does the server.
+impl Serialize for Manager {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        (self.session.address(), self.session.key()).serialize(serializer)
+    }
+}
+
+/// Connects to the server, if this process is not.
+impl<'de> Deserialize<'de> for Manager {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Manager, D::Error> {
+        let (address, key) = <(Address, Vec<u8>)>::deserialize(deserializer)?;
+        let session = open_session(address, key, CALL_TIMEOUT);
+        session.map(|session| Manager::of(&session)).map_err(|error| de::Error::custom(explain(&error)))
     }
 }
 

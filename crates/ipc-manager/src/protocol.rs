@@ -66,10 +66,10 @@ pub(crate) struct Request<'a> {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Call<'a> {
-    /// The first one on a connection. A session is all connections of a process; it begins with the first.
+    /// The first one on a connection. A session is all connections of a process: the first of these sessions that there is, or else a new one.
     Hello {
         version: u32,
-        session: Option<u64>,
+        sessions: Vec<u64>,
         pid: u32,
     },
     /// What was granted last on this connection has arrived. No answer.
@@ -328,6 +328,8 @@ pub(crate) enum Answer<'a> {
         version: u32,
         session: u64,
         max_message: u64,
+        /// A number that no other server has.
+        server: u64,
     },
     Object(u64),
     Flag(bool),

@@ -89,7 +89,7 @@ impl Proxy {
 
     /// Whether both stand for the same object.
     pub(crate) fn is_same(&self, other: &Proxy) -> bool {
-        self.object() == other.object() && Arc::ptr_eq(self.session(), other.session())
+        self.object() == other.object() && self.session().is_beside(other.session())
     }
 }
 
@@ -144,47 +144,43 @@ fn claim(session: &Arc<Session>, object: u64, ticket: u64, kind: Kind, types: &s
     })
 }
 
-/// The sessions of this process, so that proxies which arrive from the same server share one.
+/// The sessions of this process: it has one with each server, however often it connects and however proxies get here.
 static SESSIONS: Mutex<Vec<Weak<Session>>> = Mutex::new(Vec::new());
 
-/// The living ones of this server.
-fn known_sessions(address: &Address, key: &[u8]) -> Vec<Arc<Session>> {
+/// The living ones of servers with this key.
+fn known_sessions(key: &[u8]) -> Vec<Arc<Session>> {
     let mut sessions = SESSIONS.lock();
     sessions.retain(|session| session.strong_count() > 0);
-    let is_it = |s: &Arc<Session>| s.address() == address && s.key() == key && !s.is_forked();
-    sessions.iter().filter_map(Weak::upgrade).filter(is_it).collect()
+    sessions.iter().filter_map(Weak::upgrade).filter(|s| s.key() == key && !s.is_forked()).collect()
 }
 
 /// A hold for a proxy that was sent from anywhere, in a session that there is or a new one.
 fn claim_elsewhere(address: Address, key: Vec<u8>, claim: impl Fn(&Arc<Session>) -> Result<Proxy>) -> Result<Proxy> {
-    let known = known_sessions(&address, &key);
-    for session in &known {
+    for session in known_sessions(&key).iter().filter(|session| *session.address() == address) {
         match claim(session) {
             Err(Error::Disconnected | Error::Connect(_)) => {} // of an earlier server at this address
             other => return other,
         }
     }
-    let ours = Session::open(address, key, CALL_TIMEOUT)?;
-    claim(&share(ours, Some(&known)))
+    claim(&open_session(address, key, CALL_TIMEOUT)?)
 }
 
-/// Notes a session; or, if another thread was faster to make one that is not known, gives that: proxies of one server belong together.
-fn share(ours: Arc<Session>, known: Option<&[Arc<Session>]>) -> Arc<Session> {
+/// The session of this process with a server.
+pub(crate) fn open_session(address: Address, key: Vec<u8>, timeout: Duration) -> Result<Arc<Session>> {
+    let known = known_sessions(&key);
+    let ours = Session::open(address, key, &known, timeout)?;
+    let is_known = |session: &Arc<Session>| known.iter().any(|known| Arc::ptr_eq(known, session));
+    if is_known(&ours) {
+        return Ok(ours);
+    }
     let mut sessions = SESSIONS.lock();
-    sessions.retain(|session| session.strong_count() > 0);
-    if let Some(known) = known {
-        let is_new = |s: &Arc<Session>| !known.iter().any(|known| Arc::ptr_eq(known, s)) && s.is_of(&ours);
-        if let Some(theirs) = sessions.iter().filter_map(Weak::upgrade).find(is_new) {
-            return theirs;
-        }
+    // Another thread may have been faster. Those of this server that were known before have ended, else ours would be one of them.
+    let faster = |session: &Arc<Session>| session.is_beside(&ours) && !is_known(session);
+    if let Some(theirs) = sessions.iter().filter_map(Weak::upgrade).find(faster) {
+        return Ok(theirs);
     }
     sessions.push(Arc::downgrade(&ours));
-    ours
-}
-
-/// A new session, which proxies that arrive later will share.
-pub(crate) fn open_session(address: Address, key: Vec<u8>, timeout: Duration) -> Result<Arc<Session>> {
-    Session::open(address, key, timeout).map(|session| share(session, None))
+    Ok(ours)
 }
 
 /// Makes the type of a proxy: a hold on an object, and the types in it.
@@ -194,6 +190,13 @@ macro_rules! proxy {
         pub struct $name $(<$($T),+>)? {
             proxy: $crate::proxy::Proxy,
             $(types: std::marker::PhantomData<fn($($T),+) -> ($($T,)+)>,)?
+        }
+
+        impl $(<$($T),+>)? $name $(<$($T),+>)? {
+            /// The manager that this came from, or one that is connected to the same server, to make more objects there.
+            pub fn manager(&self) -> $crate::Manager {
+                $crate::Manager::of(self.proxy.session())
+            }
         }
 
         impl $(<$($T),+>)? $crate::proxy::sealed::Sealed for $name $(<$($T),+>)? {}
@@ -228,7 +231,7 @@ macro_rules! proxy {
             }
         }
 
-        /// Whether both stand for the same object, and by the same [`Manager`](crate::Manager).
+        /// Whether both stand for the same object.
         impl $(<$($T),+>)? PartialEq for $name $(<$($T),+>)? {
             fn eq(&self, other: &Self) -> bool {
                 self.proxy.is_same(&other.proxy)

@@ -50,6 +50,7 @@ pub(crate) struct Session {
     address: Address,
     key: Vec<u8>,
     number: u64,
+    server: u64,
     pid: u32,
     max_message: u64,
     /// In nanoseconds.
@@ -78,12 +79,27 @@ fn nanoseconds(timeout: Duration) -> u64 {
 }
 
 impl Session {
-    pub(crate) fn open(address: Address, key: Vec<u8>, timeout: Duration) -> Result<Arc<Session>> {
-        let (line, welcome) = Line::open(&address, &key, None, timeout)?;
+    /// One of these sessions, whose keys are this one, if it is of this server and has not ended, and else a new one.
+    pub(crate) fn open(
+        address: Address,
+        key: Vec<u8>,
+        known: &[Arc<Session>],
+        timeout: Duration,
+    ) -> Result<Arc<Session>> {
+        let numbers = known.iter().map(|session| session.number).collect();
+        let (line, welcome) = Line::open(&address, &key, numbers, timeout)?;
+        let is_it = |session: &&Arc<Session>| session.number == welcome.session && session.server == welcome.server;
+        if let Some(session) = known.iter().find(is_it) {
+            let broken = session.pool.lock().broken.take();
+            drop(broken);
+            session.put_back(line);
+            return Ok(Arc::clone(session));
+        }
         Ok(Arc::new(Session {
             address,
             key,
             number: welcome.session,
+            server: welcome.server,
             pid: process_id(),
             max_message: welcome.max_message,
             timeout: AtomicU64::new(nanoseconds(timeout)),
@@ -99,9 +115,9 @@ impl Session {
         &self.key
     }
 
-    /// Whether both are of the same server, and of this process.
-    pub(crate) fn is_of(&self, other: &Session) -> bool {
-        self.address == other.address && self.key == other.key && self.pid == other.pid
+    /// Whether both are of the same server, and of the same process. Nobody comes to know a server's number without its key.
+    pub(crate) fn is_beside(&self, other: &Session) -> bool {
+        self.server == other.server && self.key == other.key && self.pid == other.pid
     }
 
     fn timeout(&self) -> Duration {
@@ -127,10 +143,9 @@ impl Session {
         };
         let line = match line {
             Some(line) => Ok(line),
-            None => Line::open(&self.address, &self.key, Some(self.number), timeout).map(|(line, _)| {
+            None => Line::join(&self.address, &self.key, self.number, timeout).inspect(|_| {
                 let broken = self.pool.lock().broken.take();
                 drop(broken); // the session has another connection now
-                line
             }),
         };
         let mut line = match line {

@@ -103,12 +103,12 @@ impl Drop for Restore {
 /// If a value is just being encoded for a server: notes that it contains this object of it. `None`: it goes elsewhere.
 pub(crate) fn note_leaving(proxy: &Proxy) -> Option<Result<(), &'static str>> {
     LEAVING.with_borrow_mut(|leaving| {
-        leaving.as_mut().map(|leaving| match Arc::ptr_eq(&leaving.session, proxy.session()) {
+        leaving.as_mut().map(|leaving| match leaving.session.is_beside(proxy.session()) {
             true => {
                 leaving.proxies.push(proxy.clone());
                 Ok(())
             }
-            false => Err("a proxy of another manager cannot be stored in this one"),
+            false => Err("a proxy of one server cannot be stored in another"),
         })
     })
 }

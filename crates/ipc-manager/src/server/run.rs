@@ -83,7 +83,8 @@ impl Running {
         let waker = Waker::new(poll.registry(), WAKER).map_err(Error::io("make a waker"))?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let end = EventFd::from_flags(flags).map_err(Error::io("make an eventfd"))?;
-        let state = Mutex::new(State::new(max_message, TICKET));
+        let number = getrandom::u64().map_err(|error| Error::io("get random bytes")(io::Error::other(error)))?;
+        let state = Mutex::new(State::new(max_message, TICKET, number));
         let shared = Arc::new(Shared { state, incoming: Mutex::default(), waker, end, ends: AtomicBool::new(false) });
         let mut running = Running { shared: Arc::clone(&shared), threads: Vec::new() };
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {

@@ -37,6 +37,8 @@ pub(crate) struct State {
     calls: u64,
     began: Instant,
     max_message: u64,
+    /// A number that no other server has.
+    server: u64,
     pub(crate) is_over: bool,
 }
 
@@ -69,7 +71,7 @@ struct Session {
 
 impl State {
     /// Tickets are valid for `ticket`.
-    pub(crate) fn new(max_message: u64, ticket: Duration) -> State {
+    pub(crate) fn new(max_message: u64, ticket: Duration, server: u64) -> State {
         State {
             objects: IdMap::default(),
             names: HashMap::new(),
@@ -80,6 +82,7 @@ impl State {
             calls: 0,
             began: Instant::now(),
             max_message,
+            server,
             is_over: false,
         }
     }
@@ -106,11 +109,11 @@ impl State {
         }
         self.calls += 1;
         let mut asker = Asker { connection, session: 0, request: request.id };
-        if let Call::Hello { version, session: joined, pid } = request.call {
-            asker.session = self.enter(version, joined, pid, session.is_some())?;
+        if let Call::Hello { version, sessions, pid } = request.call {
+            asker.session = self.enter(version, &sessions, pid, session.is_some())?;
             *session = Some(asker.session);
-            let (session, max_message) = (asker.session, self.max_message);
-            out.answer(asker, Answer::Welcome { version: VERSION, session, max_message });
+            let (session, max_message, server) = (asker.session, self.max_message, self.server);
+            out.answer(asker, Answer::Welcome { version: VERSION, session, max_message, server });
             return Ok(());
         }
         asker.session = session.ok_or(Fault::NoSession)?;
@@ -129,15 +132,15 @@ impl State {
         Ok(())
     }
 
-    fn enter(&mut self, version: u32, joined: Option<u64>, pid: u32, again: bool) -> Result<u64, Fault> {
+    fn enter(&mut self, version: u32, joined: &[u64], pid: u32, again: bool) -> Result<u64, Fault> {
         if version != VERSION {
             return Err(Fault::Version(VERSION));
         }
         if again {
             return Err(Fault::Unfit);
         }
-        let number = match joined {
-            Some(number) => number,
+        let number = match joined.iter().find(|number| self.sessions.contains_key(number)) {
+            Some(number) => *number,
             None => {
                 // Not the next one: a client of an earlier server at this address must not come into the session of another.
                 let number = getrandom::u64().map_err(|_| Fault::TooMany)?;

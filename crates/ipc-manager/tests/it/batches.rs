@@ -95,8 +95,8 @@ fn results_belong_to_their_batch() {
 }
 
 #[test]
-#[should_panic(expected = "another manager")]
-fn an_object_of_another_manager_is_a_mistake() {
+#[should_panic(expected = "the object belongs to another server")]
+fn an_object_of_another_server_is_a_mistake() {
     let (one, two) = (server(), server());
     let (one, two) = (one.manager().unwrap(), two.manager().unwrap());
     let list = two.list::<u8>().unwrap();

@@ -11,7 +11,7 @@ use std::thread;
 
 use ipc_manager::{Manager, Server};
 
-use crate::server;
+use crate::{server, stranger};
 
 const CLIENTS: usize = 4;
 /// Of each client in a round.
@@ -62,7 +62,7 @@ fn record<O: Send, C: Send>(
         for client in 0..CLIENTS {
             let (clock, history, begin, open, act) = (&clock, &history, &begin, &open, &act);
             scope.spawn(move || {
-                let manager = server.manager().unwrap();
+                let manager = stranger(server);
                 let object = open(&manager);
                 begin.wait();
                 let mut random = seed * 1000 + client as u64 + 1;

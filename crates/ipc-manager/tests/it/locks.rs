@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ipc_manager::Error;
 
-use crate::{LONG, SHORT, both, object, server, takes, wait_until};
+use crate::{LONG, SHORT, both, object, server, stranger, takes, wait_until};
 
 #[test]
 fn a_lock_is_one_threads() {
@@ -61,7 +61,7 @@ fn a_lock_dies_with_a_manager_whose_guard_was_forgotten() {
     let manager = server.manager().unwrap();
     let lock = manager.lock().unwrap();
     {
-        let other = server.manager().unwrap(); // as another process
+        let other = stranger(&server);
         manager.publish("lock", &lock).unwrap();
         let theirs = other.open::<ipc_manager::Lock>("lock").unwrap();
         std::mem::forget(theirs.lock().unwrap());

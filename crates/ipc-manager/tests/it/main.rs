@@ -9,6 +9,7 @@ mod nesting;
 mod queues;
 mod random;
 mod servers;
+mod sessions;
 mod sync;
 
 use std::thread;
@@ -32,6 +33,11 @@ fn both() -> (Server, Manager) {
     let server = server();
     let manager = server.manager().unwrap();
     (server, manager)
+}
+
+/// A manager that is a client of its own, as one of another process is.
+fn stranger(server: &Server) -> Manager {
+    Manager::builder().authkey("key").separate().connect(server.address()).unwrap()
 }
 
 fn object(server: &Server, number: usize) -> Option<ObjectStats> {

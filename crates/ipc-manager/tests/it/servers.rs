@@ -1,4 +1,5 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -86,10 +87,12 @@ fn fake(serve: impl FnOnce(Raw, &Listener<Vec<u8>, Vec<u8>, Bytes>) + Send + 'st
     address
 }
 
-/// Answers the first message: version 1, session 5, messages of up to 1 MiB.
+/// Answers the first message: version 1, session 5, messages of up to 1 MiB, and a number of its own.
 fn welcome(connection: &mut Raw) {
+    static SERVERS: AtomicU8 = AtomicU8::new(1);
     connection.recv_timeout(LONG).unwrap();
-    connection.send(vec![1, 1, 1, 5, 0x80, 0x80, 0x40]).unwrap();
+    let server = SERVERS.fetch_add(1, Ordering::Relaxed);
+    connection.send(vec![1, 1, 1, 5, 0x80, 0x80, 0x40, server]).unwrap();
 }
 
 #[test]

@@ -2,7 +2,7 @@ use std::thread;
 
 use ipc_manager::{Error, Semaphore};
 
-use crate::{LONG, SHORT, both, object, server, takes, wait_for_waiting, wait_until};
+use crate::{LONG, SHORT, both, object, server, stranger, takes, wait_for_waiting, wait_until};
 
 #[test]
 fn there_are_as_many_permits_as_there_were() {
@@ -32,7 +32,7 @@ fn permits_that_were_kept_come_back_with_the_end_of_their_process() {
     let manager = server.manager().unwrap();
     let seats = manager.semaphore(1).unwrap();
     manager.publish("seats", &seats).unwrap();
-    let other = server.manager().unwrap();
+    let other = stranger(&server);
     other.open::<Semaphore>("seats").unwrap().acquire().unwrap().keep();
     assert!(matches!(seats.release(), Err(Error::NotHeld)), "not ours");
     drop(other);

@@ -28,7 +28,8 @@ fn a_thousand_idle_clients_cost_little_and_slow_nobody_down() {
             .map(|_| {
                 Other::until(place(&manager), |place: Place, line| {
                     many_files();
-                    let managers: Vec<Manager> = (0..CLIENTS / PROCESSES).map(|_| visit(&place).unwrap()).collect();
+                    let enter = |_| Manager::builder().authkey(place.1.clone()).separate().connect(&place.0).unwrap();
+                    let managers: Vec<Manager> = (0..CLIENTS / PROCESSES).map(enter).collect();
                     line.tell_and_wait();
                     drop(managers);
                 })

@@ -192,3 +192,52 @@ fn strangers_share_an_object_that_another_stranger_has_stored() {
         assert_eq!(objects(&manager), 1);
     });
 }
+
+#[test]
+fn a_child_that_got_only_a_proxy_makes_more_objects_and_nests_them() {
+    isolated(|| {
+        let (manager, server) = start();
+        let dict: Chain = manager.dict().unwrap();
+        let child = ipc_manager::Process::spawn(
+            |(dict, place): (Chain, Place)| {
+                let list = dict.manager().list_of([dict.manager().value(5).unwrap()]).unwrap();
+                // Also what it makes by connecting itself goes with that.
+                list.push(&visit(&place).unwrap().value(6).unwrap()).unwrap();
+                dict.insert(&"made".to_string(), &list).unwrap();
+                dict.manager().stats().unwrap().clients
+            },
+            (dict.clone(), place(&manager)),
+        );
+        assert_eq!(child.unwrap().join().unwrap(), 2, "a process is one client, whatever it has");
+        let made = dict.get(&"made".to_string()).unwrap().unwrap().to_vec().unwrap();
+        assert_eq!(made.iter().map(|value| value.get().unwrap()).collect::<Vec<_>>(), [5, 6]);
+        only_clients(&manager, 1);
+        assert!(!server.is_gone());
+    });
+}
+
+#[test]
+fn a_child_gets_a_manager_which_does_not_own_the_server() {
+    isolated(|| {
+        let (manager, server) = start();
+        let (mut line, theirs) = ipc_pipe::duplex::<(), List<i32>>().unwrap();
+        let child = ipc_manager::Process::spawn(
+            |(manager, mut line): (Manager, Connection<List<i32>, ()>)| {
+                let list = manager.list_of([1, 2]).unwrap();
+                line.send(list.clone()).unwrap();
+                line.recv().unwrap();
+                list.push(&3).unwrap();
+            },
+            (manager.clone(), theirs),
+        );
+        let list: List<i32> = line.recv().unwrap();
+        line.send(()).unwrap();
+        child.unwrap().join().unwrap();
+        assert_eq!(list.to_vec().unwrap(), [1, 2, 3]);
+        only_clients(&manager, 1);
+        assert!(!server.is_gone());
+        drop(manager);
+        eventually("the server ends with the manager that has started it", || server.is_gone());
+        assert!(disconnected(list.len()));
+    });
+}

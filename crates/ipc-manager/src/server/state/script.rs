@@ -209,7 +209,7 @@ impl Simulation {
             18 => Call::Page { cursor: choice.object().wrapping_add(choice.number()) },
             19 => Call::EndPages { cursor: choice.object().wrapping_add(choice.number()) },
             20 => Call::Stats,
-            21 => Call::Hello { version: choice.number() as u32, session: Some(choice.number()), pid: 1 },
+            21 => Call::Hello { version: choice.number() as u32, sessions: vec![choice.number()], pid: 1 },
             22 => {
                 let (object, kind) = (choice.object(), KINDS[usize::from(choice.below(14))]);
                 Call::On { object, op: choice.op(kind) }

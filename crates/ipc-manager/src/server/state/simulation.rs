@@ -54,7 +54,7 @@ impl Default for Simulation {
 impl Simulation {
     /// An empty server.
     pub fn new() -> Simulation {
-        let state = State::new(1 << 20, TICKET);
+        let state = State::new(1 << 20, TICKET, 1);
         Simulation { state, out: Outbox::default(), clients: BTreeMap::new(), next: 1 }
     }
 
@@ -71,7 +71,10 @@ impl Simulation {
     pub fn enter(&mut self, with: Option<u64>) -> u64 {
         let session = with.and_then(|with| self.clients.get(&with)?.session);
         let connection = self.connect();
-        let _ = self.ask(connection, Call::Hello { version: VERSION, session, pid: connection as u32 });
+        let _ = self.ask(
+            connection,
+            Call::Hello { version: VERSION, sessions: session.into_iter().collect(), pid: connection as u32 },
+        );
         connection
     }
 
@@ -90,6 +93,11 @@ impl Simulation {
     /// Whether the connection is still there.
     pub fn is_open(&self, connection: u64) -> bool {
         self.clients.contains_key(&connection)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn session(&self, connection: u64) -> Option<u64> {
+        self.clients.get(&connection)?.session
     }
 
     pub(crate) fn kind(&self, object: u64) -> Option<crate::Kind> {

@@ -236,19 +236,24 @@ fn each_kind_does_what_belongs_to_it_and_nothing_else() {
 }
 
 #[test]
-fn a_connection_has_one_session_and_one_that_is_gone_cannot_be_joined() {
+fn a_connection_has_one_session_the_first_that_there_is_or_a_new_one() {
     let mut s = Simulation::new();
     let silent = s.connect();
     s.tell(silent, Call::Ping);
     assert!(!s.is_open(silent), "nothing before hello");
+    let hello = |sessions| Call::Hello { version: crate::protocol::VERSION, sessions, pid: 1 };
     let a = s.process();
-    s.tell(a, Call::Hello { version: crate::protocol::VERSION, session: None, pid: 1 });
+    s.tell(a, hello(vec![]));
     assert!(!s.is_open(a), "hello twice");
     let b = s.connect();
-    s.tell(b, Call::Hello { version: crate::protocol::VERSION, session: Some(12345), pid: 1 });
-    assert!(!s.is_open(b));
+    s.ask(b, hello(vec![12345]));
+    let there = s.session(b).unwrap();
+    assert_ne!(there, 12345, "that one is gone");
+    let d = s.connect();
+    s.ask(d, hello(vec![12345, there]));
+    assert_eq!(s.session(d), Some(there));
     let c = s.connect();
-    s.tell(c, Call::Hello { version: 99, session: None, pid: 1 });
+    s.tell(c, Call::Hello { version: 99, sessions: vec![], pid: 1 });
     assert!(!s.is_open(c));
     s.finish();
 }
