@@ -353,7 +353,7 @@ impl Namespace {
     /// The value of an attribute, if there is one of this name.
     ///
     /// # Errors
-    /// [`Error::WrongType`]: it was set as a value of another type.
+    /// [`Error::WrongAttribute`]: it was set as a value of another type.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let session = self.proxy.session();
         let key = Encoded::of(session, name)?;
@@ -363,7 +363,7 @@ impl Namespace {
                 let types = label(item.bytes.0)?.types;
                 if types != type_name::<T>() {
                     session.let_go(item.refs);
-                    return Err(Error::WrongType { kind: crate::Kind::Namespace, types });
+                    return Err(Error::WrongAttribute { name: name.into(), types });
                 }
                 decode::<Attribute<T>>(session, &item).map(|attribute| Some(attribute.value))
             }

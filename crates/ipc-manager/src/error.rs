@@ -68,12 +68,20 @@ pub enum Error {
     /// The object is gone: all who held it have let it go.
     #[error("the object is gone")]
     NoSuchObject,
-    /// The object is of another type.
-    #[error("it is a {kind:?} of {types}")]
+    /// The object is of another type than it was taken for.
+    #[error("the type of the object is {kind}{}", if types.is_empty() { String::new() } else { format!("<{types}>") })]
     WrongType {
         /// What it is.
         kind: Kind,
         /// The types in it.
+        types: String,
+    },
+    /// The attribute of a namespace is of another type than it was taken for.
+    #[error("the type of the attribute `{name}` is {types}")]
+    WrongAttribute {
+        /// Its name.
+        name: String,
+        /// What it was set as.
         types: String,
     },
     /// The server speaks another version of the protocol.

@@ -135,7 +135,9 @@ fn a_namespace_knows_the_types_of_its_attributes() {
     assert_eq!(space.get::<u8>("n").unwrap(), Some(1));
     assert_eq!(space.get::<String>("text").unwrap().as_deref(), Some("a text"));
     assert_eq!(space.get::<u8>("x").unwrap(), None);
-    assert!(matches!(space.get::<u16>("n"), Err(Error::WrongType { types, .. }) if types == "u8"));
+    let error = space.get::<u16>("n").unwrap_err();
+    assert!(matches!(&error, Error::WrongAttribute { name, types } if name == "n" && types == "u8"), "{error:?}");
+    assert_eq!(error.to_string(), "the type of the attribute `n` is u8");
     assert_eq!(space.names().unwrap(), ["all", "n", "text"]);
     assert_eq!(space.to_string(), r#"Namespace(all = [1.5], n = 1, text = "a text")"#);
     assert_eq!((space.remove("n").unwrap(), space.remove("n").unwrap()), (true, false));

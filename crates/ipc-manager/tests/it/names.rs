@@ -14,7 +14,13 @@ fn a_name_is_one_objects_and_leads_to_it() {
     assert_eq!(manager.open::<List<i32>>("numbers").unwrap(), list);
     let error = manager.open::<List<u64>>("numbers").unwrap_err();
     assert!(matches!(&error, Error::WrongType { kind: Kind::List, types } if types == "i32"), "{error:?}");
-    assert_eq!(error.to_string(), "it is a List of i32");
+    assert_eq!(error.to_string(), "the type of the object is List<i32>");
+    let error = manager.open::<Dict<u8, String>>("numbers").unwrap_err();
+    assert!(error.to_string().ends_with("List<i32>"), "{error}");
+    manager.publish("lock", &manager.lock().unwrap()).unwrap();
+    let error = manager.open::<List<u64>>("lock").unwrap_err();
+    assert_eq!(error.to_string(), "the type of the object is Lock");
+    manager.unlink("lock").unwrap();
     assert!(matches!(manager.open::<Value<i32>>("numbers"), Err(Error::WrongType { .. })));
     assert!(matches!(manager.open::<List<i32>>("none"), Err(Error::NoSuchName { name }) if name == "none"));
     manager.unlink("numbers").unwrap();

@@ -71,7 +71,7 @@ fn whatever_way_a_proxy_leaves_a_value_the_object_goes_in_the_end() {
     tasks.task_done().unwrap();
     value.set(&inner()).unwrap();
     space.set("list", &inner()).unwrap();
-    assert!(matches!(space.get::<u8>("list"), Err(Error::WrongType { .. })));
+    assert!(matches!(space.get::<u8>("list"), Err(Error::WrongAttribute { .. })));
     assert!(space.get::<List<u32>>("list").unwrap().is_some());
     assert_eq!(space.to_string().matches("List").count(), 1);
     assert_eq!(space.names().unwrap(), ["list"]);
