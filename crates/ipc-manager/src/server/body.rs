@@ -6,6 +6,7 @@ use super::lock::Lock;
 use super::map::Map;
 use super::outbox::Grant;
 use super::queue::Queue;
+use super::room::Room;
 use super::sequence::Sequence;
 use super::state::simulation::Audit;
 use super::store::Turn;
@@ -57,6 +58,16 @@ impl Body {
             Body::Semaphore(semaphore) => semaphore.run(op, turn),
             Body::Event(event) => event.run(op, turn),
             Body::Barrier(barrier) => barrier.run(op, turn),
+        }
+    }
+
+    /// Gives back the room of what is no longer in it.
+    pub(crate) fn shrink(&mut self) {
+        match self {
+            Body::Sequence(list) => list.items.shrink(),
+            Body::Map(map) => map.entries.shrink(),
+            Body::Queue(queue) => queue.items.shrink(),
+            Body::Lock(_) | Body::Semaphore(_) | Body::Event(_) | Body::Barrier(_) => {} // at most one entry for each connection
         }
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod lock;
 mod map;
 pub(crate) mod outbox;
 mod queue;
+mod room;
 mod run;
 mod sequence;
 pub(crate) mod state;

@@ -4,6 +4,7 @@ use crate::protocol::{Answer, Fault, Reply, frame};
 
 use super::ids::IdMap;
 use super::lock::Owner;
+use super::room::Room;
 use super::store::Stored;
 
 /// A request that is waiting for its answer, and who waits.
@@ -54,7 +55,9 @@ impl Outbox {
     }
 
     pub(crate) fn close(&mut self, connection: u64) -> Option<Line> {
-        self.lines.remove(&connection)
+        let line = self.lines.remove(&connection);
+        self.lines.shrink();
+        line
     }
 
     pub(crate) fn line(&mut self, connection: u64) -> Option<&mut Line> {

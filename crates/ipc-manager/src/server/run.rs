@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 
 use super::ids::IdMap;
 use super::outbox::{Asker, Outbox};
+use super::room::Room;
 use super::state::{State, TICKET};
 use crate::error::{Error, Result};
 use crate::protocol::Fault;
@@ -420,6 +421,7 @@ impl Loop {
 
     fn leave(&mut self, number: u64) {
         let Some(client) = self.clients.remove(&number) else { return };
+        self.clients.shrink();
         let _ = self.poll.registry().deregister(&mut SourceFd(&client.socket.as_raw_fd()));
         self.shared.state.lock().leave(number, client.session, &mut self.out);
     }

@@ -10,6 +10,7 @@ use crate::stats::{LockOwner, ObjectStats, Stats};
 use super::body::Body;
 use super::ids::{IdMap, IdSet};
 use super::outbox::{Asker, Given, Grant, Outbox};
+use super::room::Room;
 use super::store::{Stored, Turn};
 
 mod script;
@@ -194,6 +195,7 @@ impl State {
                     if let Some(object) = self.objects.get_mut(&number) {
                         object.name = None;
                     }
+                    self.names.shrink();
                     self.release(vec![number], out);
                     out.answer(asker, Answer::Done);
                 }
@@ -254,6 +256,7 @@ impl State {
         let Some(found) = self.objects.get_mut(&object) else { return out.fault(asker, Fault::NoObject) };
         let mut turn = Turn { out, asker, object, held: Vec::new(), granted: Vec::new(), released: Vec::new() };
         run(&mut found.body, &mut turn);
+        found.body.shrink();
         let Turn { held, granted, released, .. } = turn;
         for object in held {
             self.hold(object);
@@ -292,6 +295,7 @@ impl State {
             }
             None => false,
         });
+        session.holds.shrink();
         objects
     }
 
@@ -305,13 +309,17 @@ impl State {
             }
             let Some(mut gone) = self.objects.remove(&number) else { continue };
             for session in gone.touched_by {
-                self.sessions.get_mut(&session).map(|session| session.touched.remove(&number));
+                if let Some(session) = self.sessions.get_mut(&session) {
+                    session.touched.remove(&number);
+                    session.touched.shrink();
+                }
             }
             let asker = Asker { connection: 0, session: 0, request: 0 };
             let mut turn = Turn { out, asker, object: number, held: vec![], granted: vec![], released: vec![] };
             gone.body.dismiss(&mut turn);
             objects.append(&mut turn.released);
         }
+        self.objects.shrink();
     }
 
     fn check(&self, object: u64, kind: Kind, types: &str) -> Result<(), Fault> {
@@ -492,6 +500,7 @@ impl State {
             return;
         }
         let Some(gone) = self.sessions.remove(&session) else { return };
+        self.sessions.shrink();
         // Locks and permits first: what it held may go with it.
         for number in gone.touched {
             let Some(object) = self.objects.get_mut(&number) else { continue };
