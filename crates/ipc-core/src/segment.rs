@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::num::NonZero;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -115,7 +115,7 @@ impl Segment {
     }
 
     /// Maps what another process has sent.
-    pub(crate) fn received(file: &OwnedFd) -> Result<Segment> {
+    pub(crate) fn received(file: &(impl AsFd + AsRawFd)) -> Result<Segment> {
         let seals = fcntl(file, FcntlArg::F_GET_SEALS).unwrap_or(0);
         if !SealFlag::from_bits_retain(seals).contains(SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW) {
             return Err(Error::Incompatible("the memory is not sealed, so it could vanish while it is used".into()));
@@ -348,6 +348,29 @@ impl<'de> Deserialize<'de> for Segment {
         let refused = |error: String| de::Error::custom(complaint::note(error));
         let file = Handle::deserialize(deserializer)?.into_fd().map_err(|error| refused(error.to_string()))?;
         Segment::received(&file).map_err(|error| refused(full(&error)))
+    }
+}
+
+/// What is under way to another process and must count as long as it can arrive. For the crates of the mechanisms.
+impl Segment {
+    /// An open file of its own, which is a participant of its own: what is noted as owned by that is owned as long as the file can arrive.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the limit of open files is reached; [`Error::Forked`].
+    pub fn envoy(&self) -> Result<(Handle, Participant)> {
+        self.check_fork()?;
+        let file = self.open_again().map_err(Error::io("open shared memory again"))?;
+        let who = Participant::enter(file.as_fd(), Access::ReadWrite).map_err(Error::io("lock shared memory"))?;
+        self.note_shared();
+        Ok((Handle::from(file), who))
+    }
+
+    /// The segment that has arrived with an [`envoy`](Segment::envoy), which must be kept until what it owns belongs to this process.
+    ///
+    /// # Errors
+    /// [`Error::Incompatible`] if it is something else; [`Error::Io`].
+    pub fn of_envoy(envoy: &Handle) -> Result<Segment> {
+        Segment::received(&envoy.as_fd())
     }
 }
 

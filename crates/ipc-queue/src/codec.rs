@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::marker::PhantomData;
 
 use ipc_core::{Decode, Encode, without_handles};
-use ipc_sync::mechanism::contents_of;
+use ipc_sync::mechanism::{contents_of, hash_of};
 
 use crate::Error;
 use crate::error::Quick;
@@ -66,8 +66,7 @@ pub(crate) fn encoded<T, C: Encode<T>, R>(value: &T, mut f: impl FnMut(&[u8]) ->
     }
 }
 
-/// A hash of what both sides must agree on: FNV-1a.
+/// What both sides must agree on.
 pub(crate) fn contents<T, C>() -> u64 {
-    let text = format!("{} by {}", contents_of::<T>(), contents_of::<C>());
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+    hash_of(&format!("{} by {}", contents_of::<T>(), contents_of::<C>()))
 }

@@ -107,7 +107,7 @@ pub use ipc_core::{Builder, Child, JoinError, Process, Segment};
 pub mod mechanism {
     pub use crate::{
         lock::{Died, Lock, Locked},
-        raw::contents_of,
+        raw::{contents_of, hash_of},
         word::{Slices, Ticket, WaitWord},
     };
 }

@@ -149,6 +149,11 @@ pub fn contents_of<T>() -> String {
     format!("{short}{rest} of {} bytes", size_of::<T>())
 }
 
+/// What both sides of an object must agree on, as a number: FNV-1a.
+pub fn hash_of(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
 // SAFETY (all of the following): `repr(C)`, made of atomics, robust mutexes, which are changed by the C library's atomics,
 // and `Data` of plain types, which is reached through the guards below only, that is, under the lock beside it. No pointers of ours,
 // no destructors. The C library's own pointers in a mutex are followed by the thread that holds it, in its own process.

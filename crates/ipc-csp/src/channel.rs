@@ -1,0 +1,434 @@
+//! Networks, channels and their ends, as users see them.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ipc_core::{Deadline, crash_point};
+use ipc_sync::mechanism::contents_of;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::choose::{Event, Guard, choose};
+use crate::ends::{Encoded, End, Kind, Tag, decode};
+use crate::error::Quick;
+use crate::layout::{CHANNELS, CLOSED, NAME, OFFERS, POISONED};
+use crate::net::Net;
+use crate::{Error, Report, Result, WriteError};
+
+/// Channels that belong together: those between which a process can choose, and whose ends can be sent over each other.
+///
+/// A network is a handle for shared memory of its own (some 2 MiB), which is gone with the last process that has an end of one of its
+/// channels. It can have 1,024 channels, 8,192 ends, 4,096 values in buffers and 1,024 threads that communicate at the same time.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let network = ipc_csp::Network::new()?;
+/// let numbers = network.channel::<u64>()?;
+/// let (writer, reader) = (numbers.writer()?, numbers.reader()?);
+/// let child = ipc_core::Process::spawn(|reader: ipc_csp::Reader<u64>| reader.iter().sum::<u64>(), reader)?;
+/// (1..=10).try_for_each(|n| writer.write(n))?;
+/// drop(writer); // the last one: the reader sees the end
+/// assert_eq!(child.join()?, 55);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Network {
+    net: Arc<Net>,
+}
+
+impl Network {
+    /// Makes a network without channels.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if the system has no memory for it, or the limit of open files is reached.
+    pub fn new() -> Result<Network> {
+        Ok(Network { net: Net::create()? })
+    }
+
+    pub(crate) fn of(net: Arc<Net>) -> Network {
+        Network { net }
+    }
+
+    /// Makes a channel on which reader and writer meet.
+    ///
+    /// # Errors
+    /// [`Error::Full`] if the network has as many channels as it can; [`Error::Forked`].
+    pub fn channel<T>(&self) -> Result<Channel<T>> {
+        self.builder().channel()
+    }
+
+    /// Makes a channel that keeps up to `capacity` values nobody has read yet. 0 makes one on which reader and writer meet.
+    ///
+    /// # Errors
+    /// As [`channel`](Network::channel); [`Error::Full`] also for a capacity beyond 4,096.
+    pub fn buffered<T>(&self, capacity: usize) -> Result<Channel<T>> {
+        self.builder().buffered(capacity).channel()
+    }
+
+    /// For a channel with a name.
+    ///
+    /// ```
+    /// # fn main() -> ipc_csp::Result<()> {
+    /// let network = ipc_csp::Network::new()?;
+    /// let results = network.builder().name("results").buffered(8).channel::<f64>()?;
+    /// assert_eq!(results.name(), "results");
+    /// # Ok(()) }
+    /// ```
+    pub fn builder(&self) -> ChannelBuilder<'_> {
+        ChannelBuilder { network: self, capacity: 0, name: String::new() }
+    }
+
+    /// Who waits for what, just now, and who seems to wait for each other.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn report(&self) -> Result<Report> {
+        Ok(Report::of(&self.net)?)
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").finish_non_exhaustive()
+    }
+}
+
+/// How a channel is to be; from [`Network::builder`].
+#[derive(Debug)]
+pub struct ChannelBuilder<'a> {
+    network: &'a Network,
+    capacity: usize,
+    name: String,
+}
+
+impl ChannelBuilder<'_> {
+    /// Keeps up to `capacity` values nobody has read yet.
+    pub fn buffered(mut self, capacity: usize) -> Self {
+        self.capacity = capacity;
+        self
+    }
+
+    /// Its name in reports, of up to 32 bytes.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Makes the channel.
+    ///
+    /// # Errors
+    /// As [`Network::buffered`]; [`Error::LongName`].
+    pub fn channel<T>(self) -> Result<Channel<T>> {
+        if self.name.len() > NAME {
+            return Err(Error::LongName { len: self.name.len(), max: NAME });
+        }
+        if self.capacity > OFFERS {
+            return Err(Error::Full { what: "values in a buffer", max: OFFERS });
+        }
+        let end = self.network.net.add_channel(self.capacity, &self.name, contents::<T>())?;
+        Ok(Channel { end, of: PhantomData })
+    }
+}
+
+impl Net {
+    fn add_channel(self: &Arc<Net>, capacity: usize, name: &str, contents: u64) -> Quick<Arc<End>> {
+        let make = || {
+            self.registered(Deadline::NEVER, || {
+                let free = self.view.channels.iter().position(|channel| channel.generation.load(Ordering::SeqCst) == 0);
+                let Some(index) = free else { return Ok(None) };
+                let channel = &self.view.channels[index];
+                let generation = channel.last_generation.load(Ordering::Relaxed).wrapping_add(1).max(1);
+                channel.last_generation.store(generation, Ordering::Relaxed);
+                for flags in [&channel.over, &channel.told, &channel.had] {
+                    flags.store(0, Ordering::Relaxed);
+                }
+                channel.capacity.store(capacity as u32, Ordering::Relaxed);
+                channel.contents.store(contents, Ordering::Relaxed);
+                let mut bytes = [0; NAME];
+                bytes[..name.len()].copy_from_slice(name.as_bytes());
+                for (word, bytes) in channel.name.iter().zip(bytes.chunks_exact(8)) {
+                    let bytes = bytes.try_into().expect("chunks of 8");
+                    word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+                }
+                self.view.channels_used.fetch_max(index as u32 + 1, Ordering::SeqCst);
+                // The end before the channel: one without any is freed.
+                let tag = Tag { channel: index as u16, generation, kind: Kind::Channel };
+                let end = End::new(self, tag)?;
+                crash_point!("csp.channel-made");
+                channel.generation.store(generation, Ordering::SeqCst);
+                Ok(Some(end))
+            })
+        };
+        if let Some(end) = make()? {
+            return Ok(end);
+        }
+        self.look_for_the_dead(true)?; // and for channels without ends
+        Ok(make()?.ok_or(Error::Full { what: "channels", max: CHANNELS })?)
+    }
+}
+
+/// What both sides must agree on: FNV-1a.
+fn contents<T>() -> u64 {
+    ipc_sync::mechanism::hash_of(&contents_of::<T>())
+}
+
+macro_rules! end {
+    ($name:ident, $kind:expr) => {
+        impl<T> Clone for $name<T> {
+            fn clone(&self) -> Self {
+                $name { end: Arc::clone(&self.end), of: PhantomData }
+            }
+        }
+
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))
+                    .field("channel", &self.end.tag.channel)
+                    .field("name", &self.name())
+                    .finish()
+            }
+        }
+
+        /// Sends one more of it; this one stays.
+        impl<T> Serialize for $name<T> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.end.serialize(serializer)
+            }
+        }
+
+        impl<'de, T> Deserialize<'de> for $name<T> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let end = End::deserialize($kind, contents::<T>(), deserializer)?;
+                Ok($name { end, of: PhantomData })
+            }
+        }
+
+        impl<T> $name<T> {
+            /// The channel's name; empty if it was given none.
+            pub fn name(&self) -> String {
+                self.end.net.name_of(self.end.channel())
+            }
+
+            /// The network that it belongs to.
+            pub fn network(&self) -> Network {
+                Network::of(Arc::clone(&self.end.net))
+            }
+
+            /// Poisons the channel: from now on every read and write of it fails with [`Error::Poisoned`], also those that are waiting; what
+            /// was in it is thrown away.
+            ///
+            /// # Errors
+            /// [`Error::Forked`]; [`Error::WouldBlock`] if a stopped process has the channel locked: it is poisoned, but those who wait
+            /// learn it with a delay.
+            pub fn poison(&self) -> Result<()> {
+                self.over(POISONED)
+            }
+
+            /// Closes the channel: nothing more can be written. Readers still get what was written before, and of those that wait to write;
+            /// then [`Error::Closed`].
+            ///
+            /// # Errors
+            /// As [`poison`](Self::poison).
+            pub fn close(&self) -> Result<()> {
+                self.over(CLOSED)
+            }
+
+            fn over(&self, flag: u32) -> Result<()> {
+                self.end.net.segment().check_fork()?;
+                Ok(self.end.net.end_channel(self.end.channel(), self.end.tag.generation, flag)?)
+            }
+        }
+    };
+}
+
+impl Net {
+    pub(crate) fn name_of(&self, index: usize) -> String {
+        let Ok(channel) = self.channel(index) else { return String::new() };
+        let bytes: Vec<u8> = channel.name.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+        let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        String::from_utf8_lossy(&bytes[..len]).into_owned()
+    }
+}
+
+/// A channel for values of one type, between any number of writers and readers: each value goes to one of the readers.
+///
+/// This is where ends come from. It counts as no end itself: when all writers, or all readers, that there were are gone, those at the other end see
+/// that. Clone it, pass it to processes, send it over other channels of the network.
+pub struct Channel<T> {
+    end: Arc<End>,
+    of: PhantomData<fn(T) -> T>,
+}
+
+impl<T> Channel<T> {
+    /// An end to read from.
+    ///
+    /// # Errors
+    /// [`Error::Full`] if the network has as many ends as it can; [`Error::Forked`].
+    pub fn reader(&self) -> Result<Reader<T>> {
+        Ok(Reader { end: self.end_for(Kind::Reader)?, of: PhantomData })
+    }
+
+    /// An end to write to.
+    ///
+    /// # Errors
+    /// As [`reader`](Channel::reader).
+    pub fn writer(&self) -> Result<Writer<T>> {
+        Ok(Writer { end: self.end_for(Kind::Writer)?, of: PhantomData })
+    }
+
+    fn end_for(&self, kind: Kind) -> Quick<Arc<End>> {
+        self.end.check()?;
+        End::new(&self.end.net, Tag { kind, ..self.end.tag })
+    }
+}
+
+/// An end of a channel to read from.
+///
+/// Its clones in a process are one end, which is gone with the last of them. To send it is to send one more; drop this one, or it goes on to
+/// count. When all readers are gone, writers get [`Error::Retired`].
+pub struct Reader<T> {
+    pub(crate) end: Arc<End>,
+    of: PhantomData<fn() -> T>,
+}
+
+/// An end of a channel to write to.
+///
+/// As to clones and sending see [`Reader`]. When all writers are gone, readers get what is left, and then [`Error::Retired`].
+pub struct Writer<T> {
+    pub(crate) end: Arc<End>,
+    of: PhantomData<fn(T)>,
+}
+
+end!(Channel, Kind::Channel);
+end!(Reader, Kind::Reader);
+end!(Writer, Kind::Writer);
+
+impl<T: DeserializeOwned> Reader<T> {
+    /// Reads a value; waits until one is written.
+    ///
+    /// A process that is killed before this returns has not read it: the value goes to somebody else, and until then its writer waits.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Retired`] when the channel has ended; [`Error::Decode`] if the value is not one of the
+    /// type: then it has been read; [`Error::Forked`].
+    pub fn read(&self) -> Result<T> {
+        self.read_by(Deadline::NEVER)
+    }
+
+    /// As [`read`](Reader::read), without waiting.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] if there is no value now.
+    pub fn try_read(&self) -> Result<T> {
+        self.read_by(Deadline::NOW)
+    }
+
+    /// As [`read`](Reader::read), waiting no longer than that.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`].
+    pub fn read_timeout(&self, timeout: Duration) -> Result<T> {
+        self.read_by(Deadline::after(timeout))
+    }
+
+    fn read_by(&self, deadline: Deadline) -> Result<T> {
+        self.end.check()?;
+        loop {
+            match choose(&self.end.net, &mut [Guard::read(self.end.channel())], deadline)?.1 {
+                Event::Read(taken) => {
+                    if let Some(value) = decode(taken)? {
+                        return Ok(value);
+                    }
+                }
+                Event::Over(error) => return Err(error),
+                Event::Written => return Err(Error::Damaged("a reader has written")),
+            }
+        }
+    }
+
+    /// All values up to the end of the channel. An error that is not the end ends it, too; use [`read`](Reader::read) to see that.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter(self)
+    }
+}
+
+impl<'a, T: DeserializeOwned> IntoIterator for &'a Reader<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+/// The values of a channel, from [`Reader::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T>(&'a Reader<T>);
+
+impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.0.read().ok()
+    }
+}
+
+impl<T: DeserializeOwned> FusedIterator for Iter<'_, T> {}
+
+impl<T> Reader<T> {
+    /// This end will not read any more: the same as to drop it and all its clones one by one, said aloud.
+    pub fn retire(self) {}
+}
+
+impl<T: Serialize> Writer<T> {
+    /// Writes a value: waits until somebody has read it, or, on a buffered channel, until there is room for it.
+    ///
+    /// Ends of channels in the value are sent with it and dropped here.
+    ///
+    /// # Errors
+    /// With the value: [`Error::Closed`], [`Error::Poisoned`], [`Error::Retired`] when the channel has ended; [`Error::Encode`], also for other
+    /// handles in the value; [`Error::TooLarge`] beyond 4 GiB; [`Error::NoMemory`], [`Error::Full`]; [`Error::Forked`]. If this process is
+    /// killed before it returns, the value may have been read, once.
+    pub fn write(&self, value: T) -> Result<(), WriteError<T>> {
+        self.write_by(value, Deadline::NEVER)
+    }
+
+    /// As [`write`](Writer::write), without waiting for a reader that is not waiting already: that one has a millisecond to take the value.
+    ///
+    /// # Errors
+    /// [`Error::WouldBlock`] if no reader waits, or there is no room.
+    pub fn try_write(&self, value: T) -> Result<(), WriteError<T>> {
+        self.write_by(value, Deadline::NOW)
+    }
+
+    /// As [`write`](Writer::write), waiting no longer than that.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]: then nobody has read it, or ever will.
+    pub fn write_timeout(&self, value: T, timeout: Duration) -> Result<(), WriteError<T>> {
+        self.write_by(value, Deadline::after(timeout))
+    }
+
+    fn write_by(&self, value: T, deadline: Deadline) -> Result<(), WriteError<T>> {
+        self.write_encoded(&value, deadline).map_err(|error| WriteError { value, error: *error })
+    }
+
+    fn write_encoded(&self, value: &T, deadline: Deadline) -> Quick<()> {
+        self.end.check()?;
+        let encoded = Encoded::of(&self.end.net, value)?;
+        match choose(&self.end.net, &mut [Guard::write(self.end.channel(), &encoded)], deadline)?.1 {
+            Event::Written => Ok(()),
+            Event::Over(error) => Err(error.into()),
+            Event::Read(_) => Err(Error::Damaged("a writer has read").into()),
+        }
+    }
+}
+
+impl<T> Writer<T> {
+    /// This end will not write any more: the same as to drop it and all its clones one by one, said aloud.
+    pub fn retire(self) {}
+}

@@ -1,0 +1,486 @@
+//! The choice: of several communications the one that takes place. A plain read or write is a choice of one.
+//!
+//! Whoever reads is active: it takes a value, from a buffer or from one who waits. Whoever writes makes an offer and waits until it is taken, and until
+//! the reader has it: only then the value is read, in the same step as it is written. A reader that finds nothing makes an offer, too, by
+//! which a writer finds whom to tell. To wait is: make all offers, look at all channels under all their locks, and sleep until somebody has taken
+//! an offer or told to look again.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ipc_core::{Deadline, crash_point};
+use ipc_sync::mechanism::Slices;
+use nix::unistd::{SysconfVar, sysconf};
+use smallvec::SmallVec;
+
+use crate::Error;
+use crate::ends::Encoded;
+use crate::error::Quick;
+use crate::layout::{BUFFERED, ChannelState, Which, ZOMBIE};
+use crate::list::{ChannelLock, taker_of};
+use crate::net::{LOCK_PATIENCE, Net, Slot};
+use crate::taken::Taken;
+use crate::word::{Generation, State};
+
+/// How long to look again and again before going to sleep: what it takes to be woken, at most.
+const SPIN: Duration = Duration::from_micros(50);
+/// How many looks there are between two at the clock, and after how many of those others get the processor in between: they may be those
+/// who are waited for.
+const CLOCK_AFTER: u32 = 64;
+const YIELD_AFTER: u32 = 256;
+/// How many guards a choice can have: a thread cannot hold many more locks.
+pub(crate) const GUARDS: usize = 512;
+
+/// A communication that may take place.
+pub(crate) struct Guard<'a> {
+    pub(crate) channel: usize,
+    /// The value, if one is to be written.
+    pub(crate) value: Option<&'a Encoded<'a>>,
+    offer: Option<usize>,
+}
+
+impl<'a> Guard<'a> {
+    pub(crate) fn read(channel: usize) -> Guard<'a> {
+        Guard { channel, value: None, offer: None }
+    }
+
+    pub(crate) fn write(channel: usize, value: &'a Encoded<'a>) -> Guard<'a> {
+        Guard { channel, value: Some(value), offer: None }
+    }
+}
+
+/// What has taken place.
+pub(crate) enum Event<'a> {
+    /// This was written.
+    Written,
+    /// This is about to be read.
+    Read(Taken<'a>),
+    /// The channel has ended.
+    Over(Error),
+}
+
+/// Which of the guards, and what.
+pub(crate) type Chosen<'a> = (usize, Event<'a>);
+
+/// Communicates by one of the guards: of several that are possible at once, by the first one.
+pub(crate) fn choose<'a>(net: &'a Net, guards: &mut [Guard<'_>], deadline: Deadline) -> Quick<Chosen<'a>> {
+    if guards.len() > GUARDS {
+        return Err(Error::Full { what: "guards in a choice", max: GUARDS }.into());
+    }
+    let slot = net.claim_slot()?;
+    let mut choice = Choice { net, slot: Some(slot), guards, generation: None, is_linked: false };
+    let is_polite = choice.guards.len() > 1 || deadline.is_now();
+    for index in 0..choice.guards.len() {
+        if let Some(event) = choice.attempt(index, is_polite, deadline)? {
+            return Ok((index, event));
+        }
+    }
+    if deadline.is_now() {
+        return Err(Error::WouldBlock.into());
+    }
+    if choice.guards.is_empty() {
+        return Err(Error::NoGuard.into());
+    }
+    choice.wait(deadline)
+}
+
+/// A choice that is being made. Dropped, it withdraws what it has offered.
+struct Choice<'a, 'g, 'v> {
+    net: &'a Net,
+    /// Until it goes on to what was taken.
+    slot: Option<Slot<'a>>,
+    guards: &'g mut [Guard<'v>],
+    /// While offers of it can be taken.
+    generation: Option<Generation>,
+    /// Some of them may be in lists.
+    is_linked: bool,
+}
+
+impl<'a> Choice<'a, '_, '_> {
+    fn slot(&self) -> &Slot<'a> {
+        self.slot.as_ref().expect("a choice has its slot until it is made")
+    }
+
+    /// What is possible at once, without offering it to all. `is_polite`: others are there that may be chosen instead, so an offer to one
+    /// who waits is made for a moment only.
+    fn attempt(&mut self, index: usize, is_polite: bool, deadline: Deadline) -> Quick<Option<Event<'a>>> {
+        let net = self.net;
+        let (number, is_write) = (self.guards[index].channel, self.guards[index].value.is_some());
+        let channel = net.channel(number)?;
+        if !is_write {
+            if !channel.has_values() && channel.no_more_to_read().is_none() {
+                return Ok(None);
+            }
+            let lock = net.lock(number, deadline)?;
+            return self.try_read(&lock);
+        }
+        if let Some(error) = channel.no_more_to_write() {
+            return Ok(Some(Event::Over(error)));
+        }
+        if channel.capacity.load(Ordering::Relaxed) > 0 {
+            let is_full = channel.buffer.len.load(Ordering::Acquire) >= channel.capacity.load(Ordering::Relaxed);
+            if is_full || channel.writers.len.load(Ordering::Acquire) > 0 {
+                return Ok(None);
+            }
+            self.prepare(index)?;
+            let lock = net.lock(number, deadline)?;
+            return self.try_buffer(&lock, index);
+        }
+        if !is_polite || channel.readers.len.load(Ordering::Acquire) == 0 {
+            return Ok(None);
+        }
+        self.offer_briefly(index)
+    }
+
+    /// Takes what there is. The lock is held.
+    fn try_read(&mut self, lock: &ChannelLock<'a>) -> Quick<Option<Event<'a>>> {
+        if !lock.channel.is_poisoned() {
+            if let Some((offer, source)) = lock.take(self.slot().index)? {
+                return Ok(Some(Event::Read(Taken::new(self.slot.take(), offer, source))));
+            }
+        }
+        Ok(lock.channel.no_more_to_read().map(Event::Over))
+    }
+
+    /// Leaves a value in the buffer, if there is room. The lock is held.
+    fn try_buffer(&mut self, lock: &ChannelLock<'a>, index: usize) -> Quick<Option<Event<'a>>> {
+        if let Some(error) = lock.channel.no_more_to_write() {
+            return Ok(Some(Event::Over(error)));
+        }
+        let Some(offer) = self.guards[index].offer else { return Ok(None) };
+        let state = self.net.offer(offer)?;
+        // Not before those who have waited for longer.
+        let first = match lock.each(Which::Writers).next() {
+            Some(first) => first?.0,
+            None => offer,
+        };
+        if !lock.has_room() || first != offer {
+            return Ok(None);
+        }
+        if state.list.load(Ordering::Relaxed) == 0 {
+            lock.stamp(state);
+        } else {
+            lock.unlink(offer)?;
+        }
+        // In this order: whoever finds it half done does the rest.
+        state.list.store(Which::Buffer as u32, Ordering::Relaxed);
+        state.taker.store(0, Ordering::Relaxed);
+        state.owner.store(BUFFERED, Ordering::SeqCst);
+        self.guards[index].offer = None;
+        crash_point!("csp.buffered");
+        lock.link(offer, Which::Buffer)?;
+        lock.poke_one(Which::Readers)?;
+        if lock.has_room() {
+            lock.poke_one(Which::Writers)?;
+        }
+        Ok(Some(Event::Written))
+    }
+
+    /// Puts the value of a guard into an offer, before anything is locked.
+    fn prepare(&mut self, index: usize) -> Quick<()> {
+        let guard = &mut self.guards[index];
+        let offer = match guard.offer {
+            Some(offer) => offer,
+            None => {
+                let offer = self.net.claim_offer()?;
+                guard.offer = Some(offer);
+                if let Some(value) = guard.value {
+                    self.net.fill(offer, &value.bytes)?;
+                    value.put_into(offer);
+                }
+                crash_point!("csp.filled");
+                offer
+            }
+        };
+        let (state, slot) = (self.net.offer(offer)?, self.slot().index);
+        state.chooser.store(slot as u32, Ordering::Relaxed);
+        state.generation.store(self.generation.unwrap_or(0), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Offers a value to one who waits to read, for as long as that one needs to take it.
+    fn offer_briefly(&mut self, index: usize) -> Quick<Option<Event<'a>>> {
+        self.generation = Some(self.slot().state().chooser.begin());
+        self.prepare(index)?;
+        let lock = self.net.lock_soon(self.guards[index].channel)?;
+        if lock.len(Which::Readers) == 0 {
+            drop(lock);
+            self.withdraw();
+            return Ok(None);
+        }
+        self.link(&lock, index)?;
+        drop(lock);
+        let deadline = Deadline::after(LOCK_PATIENCE);
+        let state = self.slot().state();
+        self.note_wait(deadline);
+        let mut slices = Slices::new(deadline);
+        while !self.is_done() {
+            if self.spin(|choice| choice.is_done(), deadline) {
+                break;
+            }
+            let ticket = state.wait.prepare();
+            let Some(limit) = slices.limit().filter(|_| !self.is_done()) else { break };
+            state.wait.sleep(ticket, limit);
+        }
+        Ok(self.withdraw().map(|_| Event::Written))
+    }
+
+    /// Puts an offer into its list, and tells one who may want it.
+    fn link(&mut self, lock: &ChannelLock<'a>, index: usize) -> Quick<()> {
+        let guard = &self.guards[index];
+        let Some(offer) = guard.offer else { return Ok(()) };
+        let which = if guard.value.is_some() { Which::Writers } else { Which::Readers };
+        lock.stamp(self.net.offer(offer)?);
+        self.is_linked = true;
+        lock.link(offer, which)?;
+        crash_point!("csp.linked");
+        if which == Which::Writers {
+            lock.poke_one(Which::Readers)?;
+        }
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.slot().state().chooser.state().1, State::Done { .. })
+    }
+
+    fn wait(&mut self, deadline: Deadline) -> Quick<Chosen<'a>> {
+        self.generation = Some(self.slot().state().chooser.begin());
+        for index in 0..self.guards.len() {
+            self.prepare(index)?;
+        }
+        self.note_wait(deadline);
+        if let Some(chosen) = self.look(deadline)? {
+            return Ok(chosen);
+        }
+        let mut slices = Slices::new(deadline);
+        loop {
+            let chooser = self.slot().state();
+            if !self.spin(|choice| choice.is_awaited(), deadline) {
+                let ticket = chooser.wait.prepare();
+                if !self.is_awaited() {
+                    match slices.limit() {
+                        Some(limit) => chooser.wait.sleep(ticket, limit),
+                        None => return self.give_up(Error::Timeout),
+                    }
+                }
+            }
+            if self.is_done() {
+                return self.give_up(Error::Damaged("a value was taken and not taken"));
+            }
+            let is_due = slices.is_due();
+            if is_due {
+                self.net.segment().check_fork()?;
+                self.net.look_for_the_dead(false)?;
+                self.look_for_a_dead_taker()?;
+            }
+            if is_due || chooser.chooser.is_poked() {
+                match self.look(deadline) {
+                    Ok(Some(chosen)) => return Ok(chosen),
+                    Ok(None) => {}
+                    // Somebody is stopped with a lock; but what was offered may have been taken.
+                    Err(error) => return self.give_up(*error),
+                }
+            }
+        }
+    }
+
+    /// Whether it is time to do something.
+    fn is_awaited(&self) -> bool {
+        self.is_done() || self.slot().state().chooser.is_poked()
+    }
+
+    /// The time has passed, or an offer has been taken; who withdraws learns which.
+    #[inline]
+    fn give_up(&mut self, error: Error) -> Quick<Chosen<'a>> {
+        match self.withdraw() {
+            Some(index) => Ok((index, Event::Written)),
+            None => Err(error.into()),
+        }
+    }
+
+    fn note_wait(&self, deadline: Deadline) {
+        let state = self.slot().state();
+        state.since.store(now(), Ordering::Relaxed);
+        state.forever.store(u32::from(deadline == Deadline::NEVER), Ordering::Relaxed);
+    }
+
+    /// Locks all channels, does what is possible, and else makes sure that all offers are made.
+    fn look(&mut self, deadline: Deadline) -> Quick<Option<Chosen<'a>>> {
+        let mut numbers: SmallVec<[usize; 8]> = self.guards.iter().map(|guard| guard.channel).collect();
+        // In this order everywhere, so that nobody waits for somebody who waits for it.
+        numbers.sort_unstable();
+        numbers.dedup();
+        let mut locks: SmallVec<[ChannelLock<'a>; 1]> = SmallVec::new();
+        for number in &numbers {
+            locks.push(self.net.lock(*number, deadline)?);
+        }
+        let chooser = &self.slot().state().chooser;
+        chooser.listen();
+        let Some(generation) = self.generation.filter(|generation| chooser.is_waiting(*generation)) else {
+            return Ok(None); // somebody is taking an offer
+        };
+        let lock_of = |number: usize| {
+            let at = numbers.binary_search(&number).map_err(|_| Error::Damaged("a channel is not locked"))?;
+            Ok::<_, Error>(&locks[at])
+        };
+        let mut chosen = None;
+        for index in 0..self.guards.len() {
+            let lock = lock_of(self.guards[index].channel)?;
+            let event = match self.guards[index].value {
+                None => self.try_read(lock)?,
+                Some(_) if lock.channel.capacity.load(Ordering::Relaxed) > 0 => self.try_buffer(lock, index)?,
+                Some(_) => lock.channel.no_more_to_write().map(Event::Over),
+            };
+            if let Some(event) = event {
+                chosen = Some((index, event));
+                break;
+            }
+        }
+        if let Some((_, event)) = &chosen {
+            // Nobody can have taken one of the offers, as their channels are locked.
+            let slot = match event {
+                Event::Read(taken) => taken.slot(),
+                _ => self.slot(),
+            };
+            slot.state().chooser.withdraw(generation);
+            self.generation = None;
+            for guard in self.guards.iter_mut() {
+                if let Some(offer) = guard.offer.take() {
+                    let lock = lock_of(guard.channel)?;
+                    lock.unlink(offer)?;
+                    lock.pass_on()?;
+                    take_back(self.net, guard.value, offer);
+                }
+            }
+            self.is_linked = false;
+            return Ok(chosen);
+        }
+        for index in 0..self.guards.len() {
+            let guard = &self.guards[index];
+            let Some(offer) = guard.offer else { continue };
+            if self.net.offer(offer)?.list.load(Ordering::Relaxed) == 0 {
+                self.link(lock_of(guard.channel)?, index)?;
+            }
+        }
+        crash_point!("csp.offered");
+        Ok(None)
+    }
+
+    /// One who has taken an offer and died before it had the value gives it back.
+    fn look_for_a_dead_taker(&self) -> Quick<()> {
+        let (generation, state) = self.slot().state().chooser.state();
+        if let Some((taker, offer)) = taker_of(state).filter(|_| Some(generation) == self.generation) {
+            self.net.put_back_from_the_dead(taker, offer, self.slot().index, generation)?;
+        }
+        Ok(())
+    }
+
+    /// Looks again and again for a while.
+    #[inline]
+    fn spin(&self, mut ready: impl FnMut(&Self) -> bool, deadline: Deadline) -> bool {
+        if !is_spinning_of_use() {
+            return ready(self);
+        }
+        let mut start = None;
+        let mut looks = 0;
+        loop {
+            if ready(self) {
+                return true;
+            }
+            std::hint::spin_loop();
+            looks += 1;
+            // To read the clock takes longer than to look.
+            if looks % CLOCK_AFTER == 0 {
+                let start = *start.get_or_insert_with(Instant::now);
+                if start.elapsed() >= SPIN || deadline.has_passed() {
+                    return false;
+                }
+                if looks > YIELD_AFTER {
+                    std::thread::yield_now();
+                }
+            }
+        }
+    }
+
+    /// Takes back all offers. Returns the guard of the one that was taken, if one was.
+    fn withdraw(&mut self) -> Option<usize> {
+        let generation = self.generation.take()?;
+        let done = self.slot().state().chooser.withdraw(generation);
+        crash_point!("csp.withdrawn");
+        let mut chosen = None;
+        for (index, guard) in self.guards.iter_mut().enumerate() {
+            let Some(offer) = guard.offer.take() else { continue };
+            let is_done = done == Some(offer);
+            if is_done {
+                chosen = Some(index);
+            } else if let Some(value) = guard.value {
+                value.take_out_of(offer);
+            }
+            let Ok(state) = self.net.offer(offer) else { continue };
+            // Whoever took it has taken it out of its list, too.
+            let is_listed = self.is_linked && (!is_done || state.list.load(Ordering::Relaxed) != 0);
+            let unlinked = match is_listed {
+                false => Ok(()),
+                true => self.net.lock_soon(guard.channel).and_then(|lock| {
+                    lock.unlink(offer)?;
+                    lock.pass_on()
+                }),
+            };
+            match unlinked {
+                Ok(()) => self.net.free_offer(offer),
+                // Somebody is stopped with the lock: whoever has it next takes the offer out and frees it.
+                Err(_) => state.owner.store(ZOMBIE, Ordering::SeqCst),
+            }
+        }
+        self.is_linked = false;
+        chosen
+    }
+}
+
+/// Frees an offer that was not taken up.
+fn take_back(net: &Net, value: Option<&Encoded<'_>>, offer: usize) {
+    if let Some(value) = value {
+        value.take_out_of(offer);
+    }
+    net.free_offer(offer);
+}
+
+impl Drop for Choice<'_, '_, '_> {
+    fn drop(&mut self) {
+        if !self.net.segment().is_original() {
+            return;
+        }
+        if self.slot.is_some() {
+            self.withdraw();
+        }
+        // Those that were never offered; or an error has come in between.
+        for guard in self.guards.iter_mut() {
+            let Some(offer) = guard.offer.take() else { continue };
+            match self.net.offer(offer) {
+                Ok(state) if state.list.load(Ordering::Relaxed) != 0 => state.owner.store(ZOMBIE, Ordering::SeqCst),
+                _ => take_back(self.net, guard.value, offer),
+            }
+        }
+    }
+}
+
+/// Not where there is one processor, which the other side needs.
+fn is_spinning_of_use() -> bool {
+    static ANSWER: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *ANSWER.get_or_init(|| !matches!(sysconf(SysconfVar::_NPROCESSORS_ONLN), Ok(Some(1))))
+}
+
+/// The monotonic clock, in ns; the same for all processes of the machine.
+pub(crate) fn now() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
+    now.map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
+}
+
+/// The channel, if it still is the one an end was made for.
+pub(crate) fn check(channel: &ChannelState, generation: u32) -> Quick<()> {
+    match channel.generation.load(Ordering::Acquire) == generation {
+        true => Ok(()),
+        false => Err(Error::OtherEnd("the channel is gone").into()),
+    }
+}

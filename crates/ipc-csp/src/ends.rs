@@ -1,0 +1,455 @@
+//! The ends of channels: who has them, and how they travel.
+//!
+//! ```text
+//! owner word of an end
+//!   0                          free
+//!   n, below 2⁶²               participant n has it: a process, or the open file by which it is under way to one
+//!   1 << 63 | serial | offer   it is in the value of that offer
+//!   1 << 62 | slot             the chooser in that slot is about to read it
+//! ```
+//! An end is an entry in a table, so that it counts from the moment it is made until nobody can have it any more: when it is dropped, when
+//! its process has died, when the message is lost that had it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ipc_core::{Decode, Encode, Handle, Postcard, Segment, crash_point, without_handles};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use crate::Error;
+use crate::choose::check;
+use crate::error::Quick;
+use crate::layout::{NO_READERS, NO_WRITERS, POISONED};
+use crate::net::Net;
+use crate::taken::Taken;
+
+const IN_OFFER: u64 = 1 << 63;
+const IN_HAND: u64 = 1 << 62;
+
+/// What an end is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Reader = 1,
+    Writer = 2,
+    /// The channel as a whole, which keeps it in being, and counts as neither.
+    Channel = 3,
+}
+
+/// Which channel of a network, and which kind of end: as it stands in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tag {
+    pub(crate) channel: u16,
+    pub(crate) generation: u32,
+    pub(crate) kind: Kind,
+}
+
+impl Tag {
+    fn word(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.channel) << 8 | self.kind as u64
+    }
+
+    pub(crate) fn of(word: u64) -> Option<Tag> {
+        let kind = [Kind::Reader, Kind::Writer, Kind::Channel].into_iter().find(|kind| *kind as u64 == word & 0xff)?;
+        Some(Tag { channel: (word >> 8) as u16, generation: (word >> 32) as u32, kind })
+    }
+}
+
+/// An end that this process has; gone when the last clone is dropped.
+pub(crate) struct End {
+    pub(crate) net: Arc<Net>,
+    pub(crate) tag: Tag,
+    entry: usize,
+    /// It has arrived with a value that is not read yet.
+    is_arriving: AtomicBool,
+}
+
+impl End {
+    /// One more end of a channel.
+    pub(crate) fn new(net: &Arc<Net>, tag: Tag) -> Quick<Arc<End>> {
+        net.segment().check_fork()?;
+        let entry = net.add_end(tag, net.me())?;
+        Ok(Arc::new(End { net: Arc::clone(net), tag, entry, is_arriving: AtomicBool::new(false) }))
+    }
+
+    /// The value that it came with is read.
+    fn arrive(&self) {
+        self.net.view.ends[self.entry].owner.store(self.net.me(), Ordering::SeqCst);
+        self.is_arriving.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn channel(&self) -> usize {
+        usize::from(self.tag.channel)
+    }
+
+    /// Whether the channel is the one that this was an end of: it is, unless the network is damaged.
+    pub(crate) fn check(&self) -> Quick<()> {
+        check(self.net.channel(self.channel())?, self.tag.generation)
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if !self.net.segment().is_original() {
+            return;
+        }
+        // One that has not quite arrived is somebody else's to free.
+        if !*self.is_arriving.get_mut() {
+            crash_point!("csp.retiring");
+            self.net.free_end_slot(self.entry);
+            crash_point!("csp.retired");
+            self.net.note_departure(self.tag);
+        }
+    }
+}
+
+impl Net {
+    pub(crate) fn add_end(&self, tag: Tag, owner: u64) -> Quick<usize> {
+        let entry = self.claim_end_slot(owner)?;
+        self.channel(usize::from(tag.channel))?.had.fetch_or(1 << tag.kind as u32, Ordering::SeqCst);
+        self.view.ends[entry].tag.store(tag.word(), Ordering::SeqCst);
+        Ok(entry)
+    }
+
+    pub(crate) fn has_end(&self, tag: Tag) -> bool {
+        let word = tag.word();
+        self.ends().iter().any(|end| end.tag.load(Ordering::SeqCst) == word && end.owner.load(Ordering::SeqCst) != 0)
+    }
+
+    /// An end is gone: if it was the last one of its kind, the channel has ended.
+    pub(crate) fn note_departure(&self, tag: Tag) {
+        let flag = match tag.kind {
+            Kind::Reader => NO_READERS,
+            Kind::Writer => NO_WRITERS,
+            Kind::Channel => return,
+        };
+        if !self.has_end(tag) {
+            let _ = self.end_channel(usize::from(tag.channel), tag.generation, flag);
+        }
+    }
+
+    /// Marks a channel as ended, and tells all who wait.
+    pub(crate) fn end_channel(&self, index: usize, generation: u32, flag: u32) -> Quick<()> {
+        let channel = self.channel(index)?;
+        check(channel, generation)?;
+        if channel.over.fetch_or(flag, Ordering::SeqCst) & flag != 0 {
+            return Ok(());
+        }
+        crash_point!("csp.over");
+        // If somebody is stopped with the lock, those who wait find it out by themselves.
+        let lock = self.lock_soon(index)?;
+        if flag & (POISONED | NO_READERS) != 0 {
+            lock.clear()?;
+        }
+        lock.poke_all()
+    }
+
+    /// The ends in a value that nobody will read.
+    pub(crate) fn free_ends_of(&self, offer: usize, serial: u32) {
+        let owner = in_offer(offer, serial);
+        let ends = self.ends().iter().enumerate();
+        let lost: Vec<_> = ends.filter(|(_, end)| end.owner.load(Ordering::SeqCst) == owner).collect();
+        for (entry, end) in lost {
+            let tag = Tag::of(end.tag.load(Ordering::SeqCst));
+            self.free_end_slot(entry);
+            if let Some(tag) = tag {
+                self.forget_departure(tag);
+            }
+        }
+    }
+
+    /// As [`note_departure`](Net::note_departure), where a channel may be locked: without waiting for another one.
+    fn forget_departure(&self, tag: Tag) {
+        let flag = match tag.kind {
+            Kind::Reader => NO_READERS,
+            Kind::Writer => NO_WRITERS,
+            Kind::Channel => return,
+        };
+        let Ok(channel) = self.channel(usize::from(tag.channel)) else { return };
+        if !self.has_end(tag) && channel.generation.load(Ordering::SeqCst) == tag.generation {
+            channel.over.fetch_or(flag, Ordering::SeqCst); // those who wait look at it soon
+        }
+    }
+
+    /// What the dead taker of an offer was about to read is in the offer again.
+    pub(crate) fn return_ends(&self, taker: usize, offer: usize) {
+        let Some(state) = self.view.offers.get(offer) else { return };
+        let owner = in_offer(offer, state.serial.load(Ordering::Relaxed));
+        for end in self.ends() {
+            let _ = end.owner.compare_exchange(in_hand(taker), owner, Ordering::SeqCst, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether an owner word stands for somebody, or something, that is there.
+    pub(crate) fn is_owner_there(&self, owner: u64, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<bool> {
+        if owner & IN_OFFER != 0 {
+            let Some(offer) = self.view.offers.get(owner as usize & 0xffff) else { return Ok(false) };
+            let is_there = offer.owner.load(Ordering::SeqCst) != 0;
+            return Ok(is_there && in_offer(owner as usize & 0xffff, offer.serial.load(Ordering::SeqCst)) == owner);
+        }
+        if owner & IN_HAND != 0 {
+            let Some(chooser) = self.view.choosers.get(owner as usize & 0xffff) else { return Ok(false) };
+            return is_alive(chooser.owner.load(Ordering::SeqCst));
+        }
+        is_alive(owner)
+    }
+}
+
+fn in_offer(offer: usize, serial: u32) -> u64 {
+    IN_OFFER | u64::from(serial & 0x3fff_ffff) << 16 | offer as u64
+}
+
+fn in_hand(slot: usize) -> u64 {
+    IN_HAND | slot as u64
+}
+
+/// The bytes of a value, with the ends in it: one more of each end, which goes with the value.
+pub(crate) struct Encoded<'a> {
+    net: &'a Net,
+    pub(crate) bytes: Vec<u8>,
+    entries: Vec<usize>,
+}
+
+impl<'a> Encoded<'a> {
+    pub(crate) fn of<T: Serialize>(net: &'a Net, value: &T) -> Quick<Encoded<'a>> {
+        let mut bytes = BYTES.take();
+        bytes.clear();
+        let mut encoded = Encoded { net, bytes, entries: Vec::new() };
+        let scope = Scope::enter(Some(Context::Encoding { net: net.me(), entries: Vec::new() }));
+        let result = without_handles(|| Postcard::encode(value, &mut encoded.bytes));
+        if let Some(Context::Encoding { entries, .. }) = scope.leave() {
+            encoded.entries = entries;
+        }
+        result.map_err(Error::Encode)?;
+        Ok(encoded)
+    }
+
+    /// The ends in the value belong to that offer.
+    pub(crate) fn put_into(&self, offer: usize) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let state = &self.net.view.offers[offer];
+        state.ends.store(self.entries.len() as u32, Ordering::Relaxed);
+        let owner = in_offer(offer, state.serial.load(Ordering::Relaxed));
+        self.entries.iter().for_each(|entry| self.net.view.ends[*entry].owner.store(owner, Ordering::SeqCst));
+        crash_point!("csp.ends-in-offer");
+    }
+
+    /// And again to this process: the offer was not taken up.
+    pub(crate) fn take_out_of(&self, offer: usize) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let state = &self.net.view.offers[offer];
+        let owner = in_offer(offer, state.serial.load(Ordering::Relaxed));
+        state.ends.store(0, Ordering::Relaxed);
+        for entry in &self.entries {
+            let end = &self.net.view.ends[*entry].owner;
+            let _ = end.compare_exchange(owner, self.net.me(), Ordering::SeqCst, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Encoded<'_> {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes.capacity() <= KEPT {
+            BYTES.set(bytes);
+        }
+        for entry in self.entries.drain(..) {
+            let end = &self.net.view.ends[entry];
+            // Unless it went with the value.
+            if end.owner.load(Ordering::SeqCst) == self.net.me() {
+                let tag = Tag::of(end.tag.load(Ordering::SeqCst));
+                self.net.free_end_slot(entry);
+                tag.into_iter().for_each(|tag| self.net.note_departure(tag));
+            }
+        }
+    }
+}
+
+/// How large a buffer is kept for the next value.
+const KEPT: usize = 1 << 16;
+
+thread_local! {
+    static BYTES: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
+}
+
+/// Decodes what was taken, and reads it. `None` if it was withdrawn.
+pub(crate) fn decode<T: DeserializeOwned>(mut taken: Taken<'_>) -> Quick<Option<T>> {
+    let mut bytes = BYTES.take();
+    bytes.clear();
+    if !taken.copy(&mut bytes)? {
+        return Ok(None);
+    }
+    let net = taken.net();
+    let (slot, (offer, serial)) = (taken.slot().index, taken.place());
+    let scope = Scope::enter(Some(Context::Decoding { net: net.me(), slot, offer, serial, ends: Vec::new() }));
+    let value = without_handles(|| Postcard::decode(&bytes));
+    let ends = match scope.leave() {
+        Some(Context::Decoding { ends, .. }) => ends,
+        _ => Vec::new(),
+    };
+    if bytes.capacity() <= KEPT {
+        BYTES.set(bytes);
+    }
+    if ends.is_empty() {
+        let is_read = taken.finish();
+        return match value {
+            _ if !is_read => Ok(None),
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(Error::Decode(error).into()),
+        };
+    }
+    let is_read = taken.finish();
+    ends.iter().for_each(|end| end.arrive()); // also of a value that was withdrawn: its writer has left them to us
+    crash_point!("csp.ends-read");
+    match value {
+        _ if !is_read => Ok(None),
+        Ok(value) => Ok(Some(value)),
+        Err(error) => Err(Error::Decode(error).into()),
+    }
+}
+
+/// What is being encoded or decoded in this thread.
+enum Context {
+    Encoding { net: u64, entries: Vec<usize> },
+    Decoding { net: u64, slot: usize, offer: usize, serial: u32, ends: Vec<Arc<End>> },
+}
+
+thread_local! {
+    static CONTEXT: RefCell<Option<Context>> = const { RefCell::new(None) };
+}
+
+/// Puts the outer context back, also on a panic.
+struct Scope {
+    outer: Option<Context>,
+    is_left: bool,
+}
+
+impl Scope {
+    fn enter(context: Option<Context>) -> Scope {
+        Scope { outer: CONTEXT.replace(context), is_left: false }
+    }
+
+    fn leave(mut self) -> Option<Context> {
+        self.is_left = true;
+        CONTEXT.replace(self.outer.take())
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        if self.is_left {
+            return;
+        }
+        match CONTEXT.replace(self.outer.take()) {
+            Some(Context::Encoding { net, entries }) => {
+                let known = Net::all().into_iter().find(|known| known.me() == net);
+                known.into_iter().for_each(|net| entries.iter().for_each(|entry| net.free_end_slot(*entry)));
+            }
+            Some(Context::Decoding { ends, .. }) => ends.iter().for_each(|end| end.arrive()),
+            None => {}
+        }
+    }
+}
+
+/// An end in a message.
+#[derive(Serialize, Deserialize)]
+enum Wire {
+    /// In a value that goes over a channel of the same network.
+    Inside { entry: u32, tag: Tag },
+    /// Over a connection, or as an argument: its owner is the open file that goes with it.
+    Envoy { file: Handle, owner: u64, entry: u32, tag: Tag },
+}
+
+/// For what has come to the wrong place.
+const FOREIGN: &str = "only ends of channels of the same network can be in a value";
+
+impl End {
+    pub(crate) fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let failed = |error: Box<Error>| ser::Error::custom(ipc_core::explain(&*error));
+        let inside = CONTEXT.with_borrow(|context| match context {
+            Some(Context::Encoding { net, .. }) => Some(*net),
+            _ => None,
+        });
+        if let Some(net) = inside {
+            if net != self.net.me() {
+                return Err(ser::Error::custom(FOREIGN));
+            }
+            let entry = self.net.add_end(self.tag, net).map_err(failed)?;
+            CONTEXT.with_borrow_mut(|context| match context {
+                Some(Context::Encoding { entries, .. }) => entries.push(entry),
+                _ => self.net.free_end_slot(entry),
+            });
+            return Wire::Inside { entry: entry as u32, tag: self.tag }.serialize(serializer);
+        }
+        let (file, owner) = self.net.segment().envoy().map_err(|error| failed(error.into()))?;
+        let owner = owner.number();
+        let entry = self.net.add_end(self.tag, owner).map_err(failed)?;
+        crash_point!("csp.end-sent");
+        let sent = Wire::Envoy { file, owner, entry: entry as u32, tag: self.tag }.serialize(serializer);
+        if sent.is_err() {
+            self.net.free_end_slot(entry);
+        }
+        sent
+    }
+
+    /// What arrives must be an end of that kind.
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        kind: Kind,
+        contents: u64,
+        deserializer: D,
+    ) -> Result<Arc<End>, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        End::arrived(kind, contents, wire).map_err(|error| de::Error::custom(ipc_core::explain(&*error)))
+    }
+
+    fn arrived(kind: Kind, contents: u64, wire: Wire) -> Quick<Arc<End>> {
+        let (net, entry, tag, from, to, _file) = match wire {
+            Wire::Inside { entry, tag } => CONTEXT.with_borrow(|context| match context {
+                Some(Context::Decoding { net, slot, offer, serial, .. }) => {
+                    let known = Net::all().into_iter().find(|known| known.me() == *net);
+                    let known = known.ok_or(Error::OtherEnd(FOREIGN))?;
+                    Ok((known, entry, tag, in_offer(*offer, *serial), in_hand(*slot), None))
+                }
+                _ => Err(Box::new(Error::OtherEnd(FOREIGN))),
+            })?,
+            Wire::Envoy { file, owner, entry, tag } => {
+                let net = Net::open(&Segment::of_envoy(&file)?)?;
+                let me = net.me();
+                (net, entry, tag, owner, me, Some(file))
+            }
+        };
+        let entry = entry as usize;
+        let end = net.view.ends.get(entry).ok_or(Error::OtherEnd("an end that there is not"))?;
+        if end.tag.load(Ordering::SeqCst) != tag.word() {
+            return Err(Error::OtherEnd("the end is gone").into());
+        }
+        let channel = net.channel(usize::from(tag.channel))?;
+        check(channel, tag.generation)?;
+        if tag.kind != kind {
+            return Err(Error::OtherEnd("it is another end of a channel than expected").into());
+        }
+        if channel.contents.load(Ordering::Relaxed) != contents {
+            return Err(Error::OtherEnd("it is the end of a channel for values of another type").into());
+        }
+        if end.owner.compare_exchange(from, to, Ordering::SeqCst, Ordering::Relaxed).is_err() {
+            return Err(Error::OtherEnd("the end is gone").into());
+        }
+        crash_point!("csp.end-arrived");
+        let is_arriving = to & IN_HAND != 0;
+        let arrived = Arc::new(End { net, tag, entry, is_arriving: AtomicBool::new(is_arriving) });
+        if is_arriving {
+            CONTEXT.with_borrow_mut(|context| {
+                if let Some(Context::Decoding { ends, .. }) = context {
+                    ends.push(Arc::clone(&arrived));
+                }
+            });
+        }
+        Ok(arrived)
+    }
+}

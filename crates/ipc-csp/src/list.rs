@@ -1,0 +1,325 @@
+//! The lists of a channel, under its lock.
+
+use std::cell::RefCell;
+use std::sync::atomic::Ordering;
+
+use ipc_core::crash_point;
+use ipc_sync::mechanism::Locked;
+
+use crate::Error;
+use crate::error::Quick;
+use crate::layout::{
+    BUFFERED, CLOSED, ChannelState, ChooserState, ListState, NO_READERS, NO_WRITERS, OFFERS, OfferState, POISONED,
+    Which, ZOMBIE,
+};
+use crate::net::Net;
+use crate::taken::Source;
+use crate::word::State;
+
+/// A locked channel. Who was poked is woken when it is unlocked.
+pub(crate) struct ChannelLock<'a> {
+    pub(crate) net: &'a Net,
+    pub(crate) index: usize,
+    pub(crate) channel: &'a ChannelState,
+    locked: Locked,
+    poked: RefCell<Poked<'a>>,
+}
+
+/// Most often one at most.
+#[derive(Default)]
+struct Poked<'a> {
+    first: Option<&'a ChooserState>,
+    more: Vec<&'a ChooserState>,
+}
+
+impl<'a> ChannelLock<'a> {
+    #[inline]
+    pub(crate) fn new(net: &'a Net, index: usize, channel: &'a ChannelState, locked: Locked) -> ChannelLock<'a> {
+        ChannelLock { net, index, channel, locked, poked: RefCell::default() }
+    }
+
+    #[inline]
+    fn list(&self, which: Which) -> &'a ListState {
+        match which {
+            Which::Buffer => &self.channel.buffer,
+            Which::Writers => &self.channel.writers,
+            Which::Readers => &self.channel.readers,
+        }
+    }
+
+    pub(crate) fn len(&self, which: Which) -> usize {
+        self.list(which).len.load(Ordering::Relaxed) as usize
+    }
+
+    /// A value can be put into the buffer, and nobody waits to do so.
+    pub(crate) fn has_room(&self) -> bool {
+        self.len(Which::Buffer) < self.channel.capacity.load(Ordering::Relaxed) as usize
+    }
+
+    /// The oldest first. It may be changed meanwhile: the next one is read before one is given out.
+    pub(crate) fn each(&self, which: Which) -> impl Iterator<Item = Quick<(usize, &'a OfferState)>> {
+        let mut next = self.list(which).first.load(Ordering::Relaxed);
+        let mut left = OFFERS;
+        let net = self.net;
+        std::iter::from_fn(move || {
+            let index = next.checked_sub(1)? as usize;
+            let Some(offer) = net.view.offers.get(index).filter(|_| left > 0) else {
+                next = 0;
+                return Some(Err(Error::Damaged("a list leads nowhere").into()));
+            };
+            left -= 1;
+            next = offer.next.load(Ordering::Relaxed);
+            Some(Ok((index, offer)))
+        })
+    }
+
+    /// Gives an offer its age.
+    pub(crate) fn stamp(&self, offer: &OfferState) {
+        offer.ticket.store(self.channel.ticket.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        offer.channel.store(self.index as u32, Ordering::Relaxed);
+    }
+
+    /// Puts an offer where it belongs by age: most often at the end, at the beginning if it was there before.
+    pub(crate) fn link(&self, index: usize, which: Which) -> Quick<()> {
+        let offer = self.net.offer(index)?;
+        let list = self.list(which);
+        offer.list.store(which as u32, Ordering::Relaxed);
+        crash_point!("csp.listed");
+        let ticket = offer.ticket.load(Ordering::Relaxed);
+        let mut before = list.last.load(Ordering::Relaxed);
+        let mut left = OFFERS;
+        while let Some(other) = before.checked_sub(1) {
+            let other = self.net.offer(other as usize)?;
+            if other.ticket.load(Ordering::Relaxed) <= ticket {
+                break;
+            }
+            before = other.previous.load(Ordering::Relaxed);
+            left = left.checked_sub(1).ok_or(Error::Damaged("a list leads nowhere"))?;
+        }
+        let after = match before.checked_sub(1) {
+            Some(before) => &self.net.offer(before as usize)?.next,
+            None => &list.first,
+        };
+        let next = after.load(Ordering::Relaxed);
+        offer.next.store(next, Ordering::Relaxed);
+        offer.previous.store(before, Ordering::Relaxed);
+        let behind = match next.checked_sub(1) {
+            Some(next) => &self.net.offer(next as usize)?.previous,
+            None => &list.last,
+        };
+        let link = index as u32 + 1;
+        after.store(link, Ordering::Relaxed);
+        crash_point!("csp.half-linked");
+        behind.store(link, Ordering::Relaxed);
+        list.len.store(list.len.load(Ordering::Relaxed).saturating_add(1), Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes an offer out of the list it is in, if it is in one.
+    pub(crate) fn unlink(&self, index: usize) -> Quick<()> {
+        let offer = self.net.offer(index)?;
+        if offer.channel.load(Ordering::Relaxed) as usize != self.index {
+            return Ok(());
+        }
+        let Some(which) = Which::of(offer.list.load(Ordering::Relaxed)) else { return Ok(()) };
+        let list = self.list(which);
+        let (next, previous) = (offer.next.load(Ordering::Relaxed), offer.previous.load(Ordering::Relaxed));
+        let after = match previous.checked_sub(1) {
+            Some(previous) => &self.net.offer(previous as usize)?.next,
+            None => &list.first,
+        };
+        let behind = match next.checked_sub(1) {
+            Some(next) => &self.net.offer(next as usize)?.previous,
+            None => &list.last,
+        };
+        after.store(next, Ordering::Relaxed);
+        crash_point!("csp.half-unlinked");
+        behind.store(previous, Ordering::Relaxed);
+        list.len.store(list.len.load(Ordering::Relaxed).saturating_sub(1), Ordering::Release);
+        offer.list.store(0, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Makes the lists anew from what the offers say: somebody died while changing them.
+    #[cold]
+    pub(crate) fn rebuild(&self) -> Quick<()> {
+        for list in [&self.channel.buffer, &self.channel.writers, &self.channel.readers] {
+            list.first.store(0, Ordering::Relaxed);
+            list.last.store(0, Ordering::Relaxed);
+            list.len.store(0, Ordering::Relaxed);
+        }
+        crash_point!("csp.rebuilding");
+        for (index, offer) in self.net.offers().iter().enumerate() {
+            let listed = Which::of(offer.list.load(Ordering::Relaxed));
+            if offer.channel.load(Ordering::Relaxed) as usize != self.index || listed.is_none() {
+                continue;
+            }
+            let owner = offer.owner.load(Ordering::Acquire);
+            let is_open =
+                self.owner_of(offer).is_ok_and(|(chooser, generation)| chooser.chooser.is_waiting(generation));
+            let which = match listed {
+                _ if owner == BUFFERED => Some(Which::Buffer).filter(|_| offer.taker.load(Ordering::Relaxed) == 0),
+                Some(which) if Net::is_participant(owner) && is_open && which != Which::Buffer => Some(which),
+                _ => None,
+            };
+            match which {
+                Some(which) => self.link(index, which)?,
+                None => offer.list.store(0, Ordering::Relaxed),
+            }
+            if owner == ZOMBIE {
+                self.net.free_offer(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose offer it is, and which of its choices.
+    fn owner_of(&self, offer: &OfferState) -> Quick<(&'a ChooserState, u32)> {
+        let chooser = self.net.chooser(offer.chooser.load(Ordering::Relaxed) as usize)?;
+        Ok((chooser, offer.generation.load(Ordering::Relaxed)))
+    }
+
+    /// Takes a value for the chooser in that slot: from the buffer, or from one who waits. It is in the taker's hands then, and in no
+    /// list; whose it is, is the answer.
+    pub(crate) fn take(&self, taker: usize) -> Quick<Option<(usize, Source)>> {
+        if let Some(first) = self.each(Which::Buffer).next() {
+            let (index, offer) = first?;
+            offer.taker.store(taker as u32 + 1, Ordering::Relaxed);
+            crash_point!("csp.buffered-taken");
+            self.unlink(index)?;
+            self.poke_one(Which::Writers)?; // there is room
+            return Ok(Some((index, None)));
+        }
+        for entry in self.each(Which::Writers) {
+            let (index, offer) = entry?;
+            if offer.owner.load(Ordering::Relaxed) == ZOMBIE {
+                self.bury(index)?;
+                continue;
+            }
+            let (chooser, generation) = self.owner_of(offer)?;
+            let slot = offer.chooser.load(Ordering::Relaxed) as usize;
+            if slot != taker && chooser.chooser.take(generation, taker, index) {
+                crash_point!("csp.taken");
+                self.unlink(index)?;
+                crash_point!("csp.unlinked");
+                return Ok(Some((index, Some((slot, generation)))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Frees an offer whose owner could not.
+    pub(crate) fn bury(&self, index: usize) -> Quick<()> {
+        self.unlink(index)?;
+        self.net.free_offer(index);
+        Ok(())
+    }
+
+    /// Has one of those who wait in a list look again who has not been told to yet.
+    pub(crate) fn poke_one(&self, which: Which) -> Quick<()> {
+        for entry in self.each(which) {
+            let (index, offer) = entry?;
+            if offer.owner.load(Ordering::Relaxed) == ZOMBIE {
+                self.bury(index)?;
+                continue;
+            }
+            let (chooser, generation) = self.owner_of(offer)?;
+            if chooser.chooser.is_waiting(generation) && chooser.chooser.poke() {
+                self.will_wake(chooser);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Has all who wait look again.
+    pub(crate) fn poke_all(&self) -> Quick<()> {
+        for entry in self.each(Which::Writers).chain(self.each(Which::Readers)) {
+            let (_, offer) = entry?;
+            let (chooser, _) = self.owner_of(offer)?;
+            chooser.chooser.poke();
+            self.will_wake(chooser);
+        }
+        Ok(())
+    }
+
+    fn will_wake(&self, chooser: &'a ChooserState) {
+        let mut poked = self.poked.borrow_mut();
+        match poked.first {
+            None => poked.first = Some(chooser),
+            Some(_) => poked.more.push(chooser),
+        }
+    }
+
+    /// Somebody leaves who was told to look, perhaps, and did not do what there is to be done: the next one is told.
+    pub(crate) fn pass_on(&self) -> Quick<()> {
+        if self.len(Which::Readers) > 0 && self.len(Which::Buffer) + self.len(Which::Writers) > 0 {
+            self.poke_one(Which::Readers)?;
+        }
+        if self.len(Which::Writers) > 0 && self.has_room() {
+            self.poke_one(Which::Writers)?;
+        }
+        Ok(())
+    }
+
+    /// Throws away what is in the buffer: nobody will read it.
+    pub(crate) fn clear(&self) -> Quick<()> {
+        for entry in self.each(Which::Buffer) {
+            self.bury(entry?.0)?;
+        }
+        Ok(())
+    }
+}
+
+impl ChannelState {
+    /// Why nothing can be read, ever, unless there is something yet.
+    pub(crate) fn no_more_to_read(&self) -> Option<Error> {
+        match self.over.load(Ordering::Acquire) {
+            over if over & POISONED != 0 => Some(Error::Poisoned),
+            over if over & CLOSED != 0 => Some(Error::Closed),
+            over if over & (NO_WRITERS | NO_READERS) != 0 => Some(Error::Retired),
+            _ => None,
+        }
+    }
+
+    /// Why nothing can be written, ever.
+    pub(crate) fn no_more_to_write(&self) -> Option<Error> {
+        match self.over.load(Ordering::Acquire) {
+            over if over & POISONED != 0 => Some(Error::Poisoned),
+            over if over & CLOSED != 0 => Some(Error::Closed),
+            over if over & (NO_READERS | NO_WRITERS) != 0 => Some(Error::Retired),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.over.load(Ordering::Acquire) & POISONED != 0
+    }
+
+    /// Whether there may be something to read. Without the lock it is a hint.
+    #[inline]
+    pub(crate) fn has_values(&self) -> bool {
+        self.buffer.len.load(Ordering::Acquire) != 0 || self.writers.len.load(Ordering::Acquire) != 0
+    }
+}
+
+impl Drop for ChannelLock<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.channel.lock.give_back(self.net.segment(), self.locked);
+        let poked = self.poked.get_mut();
+        if let Some(first) = poked.first {
+            crash_point!("csp.poked");
+            first.wait.wake();
+            poked.more.iter().for_each(|chooser| chooser.wait.wake());
+        }
+    }
+}
+
+/// What a chooser that is waiting for a taker to be done sees.
+pub(crate) fn taker_of(state: State) -> Option<(usize, usize)> {
+    match state {
+        State::Taking { taker, offer } => Some((taker, offer)),
+        _ => None,
+    }
+}

@@ -1,0 +1,253 @@
+//! What the dead have left: offers, slots, ends, and values that they were about to read.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use ipc_core::{Deadline, Participant, crash_point};
+
+use crate::Error;
+use crate::choose::now;
+use crate::ends::{Kind, Tag};
+use crate::error::Quick;
+use crate::layout::{BUFFERED, CHANNELS, NO_READERS, NO_WRITERS, Which, ZOMBIE};
+use crate::list::taker_of;
+use crate::net::Net;
+use crate::word::{Generation, State};
+
+/// How often anybody looks, of all who wait.
+const INTERVAL: u64 = 20_000_000;
+
+impl Net {
+    /// Sees to what the dead have left, unless somebody did so just now, or is doing it.
+    pub(crate) fn look_for_the_dead(&self, at_once: bool) -> Quick<()> {
+        let (now, last) = (now(), self.view.looked_at.load(Ordering::Relaxed));
+        if !at_once && now.wrapping_sub(last) < INTERVAL {
+            return Ok(());
+        }
+        self.view.looked_at.store(now, Ordering::Relaxed);
+        match self.registered(Deadline::NOW, || self.bury_the_dead()) {
+            // Whoever has a lock is doing it, or is stopped.
+            Err(error) if matches!(*error, Error::WouldBlock | Error::Timeout) => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Runs something that nobody else does at the same time.
+    pub(crate) fn registered<R>(&self, deadline: Deadline, f: impl FnOnce() -> Quick<R>) -> Quick<R> {
+        struct Unlock<'a>(&'a Net, ipc_sync::mechanism::Locked);
+        impl Drop for Unlock<'_> {
+            fn drop(&mut self) {
+                self.0.view.registry.give_back(self.0.segment(), self.1);
+            }
+        }
+        let locked = self.take(&self.view.registry, deadline)?;
+        // Whatever its last owner was doing can be done again from the beginning.
+        if locked.died().is_some() {
+            self.view.registry.mark_repaired();
+        }
+        let _unlock = Unlock(self, locked);
+        f()
+    }
+
+    /// Each step can be done again: whoever dies here leaves it to the next one.
+    fn bury_the_dead(&self) -> Quick<()> {
+        let mut known = BTreeMap::from([(0, false), (self.me(), true)]);
+        let mut is_alive = |number: u64| -> Quick<bool> {
+            if let Some(answer) = known.get(&number) {
+                return Ok(*answer);
+            }
+            let answer = match Participant::from_number(number) {
+                Some(who) => self.segment().is_alive(who)?,
+                None => false,
+            };
+            known.insert(number, answer);
+            Ok(answer)
+        };
+        self.return_what_was_taken(&mut is_alive)?;
+        self.bury_offers(&mut is_alive)?;
+        for (slot, state) in self.choosers().iter().enumerate() {
+            let owner = state.owner.load(Ordering::SeqCst);
+            if owner == 0 || is_alive(owner)? {
+                continue;
+            }
+            let (generation, word) = state.chooser.state();
+            let is_needed = matches!(word, State::Taking { taker, .. } if self.is_slot_alive(taker, &mut is_alive)?);
+            let has_offers = self.offers().iter().any(|offer| {
+                let is_its = offer.chooser.load(Ordering::Relaxed) as usize == slot;
+                is_its && offer.owner.load(Ordering::SeqCst) == owner
+            });
+            if !is_needed && !has_offers {
+                state.chooser.withdraw(generation);
+                crash_point!("csp.slot-buried");
+                state.owner.store(0, Ordering::SeqCst);
+            }
+        }
+        self.bury_ends(&mut is_alive)
+    }
+
+    fn is_slot_alive(&self, slot: usize, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<bool> {
+        is_alive(self.chooser(slot)?.owner.load(Ordering::SeqCst))
+    }
+
+    /// Values that the dead were about to read go back to where they came from.
+    fn return_what_was_taken(&self, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<()> {
+        for (index, offer) in self.offers().iter().enumerate() {
+            let Some(taker) = offer.taker.load(Ordering::SeqCst).checked_sub(1) else { continue };
+            let taker = taker as usize;
+            if offer.owner.load(Ordering::SeqCst) != BUFFERED || self.is_slot_alive(taker, is_alive)? {
+                continue;
+            }
+            let lock = self.lock_soon(offer.channel.load(Ordering::Relaxed) as usize)?;
+            self.return_ends(taker, index);
+            lock.unlink(index)?;
+            lock.link(index, Which::Buffer)?;
+            crash_point!("csp.relinked");
+            offer.taker.store(0, Ordering::SeqCst);
+            lock.poke_one(Which::Readers)?;
+        }
+        for (slot, state) in self.choosers().iter().enumerate() {
+            let (generation, word) = state.chooser.state();
+            if let Some((taker, offer)) = taker_of(word) {
+                self.put_back_from(taker, offer, slot, generation, is_alive)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// If the taker of an offer has died, its value can be taken again.
+    pub(crate) fn put_back_from_the_dead(
+        &self,
+        taker: usize,
+        offer: usize,
+        slot: usize,
+        generation: Generation,
+    ) -> Quick<()> {
+        let mut is_alive = |number| match Participant::from_number(number) {
+            Some(who) => Ok(self.segment().is_alive(who)?),
+            None => Ok(false),
+        };
+        self.put_back_from(taker, offer, slot, generation, &mut is_alive)
+    }
+
+    fn put_back_from(
+        &self,
+        taker: usize,
+        offer: usize,
+        slot: usize,
+        generation: Generation,
+        is_alive: &mut impl FnMut(u64) -> Quick<bool>,
+    ) -> Quick<()> {
+        if self.is_slot_alive(taker, is_alive)? {
+            return Ok(());
+        }
+        let state = self.offer(offer)?;
+        let lock = self.lock_soon(state.channel.load(Ordering::Relaxed) as usize)?;
+        let chooser = &self.chooser(slot)?.chooser;
+        if !chooser.is_taken(generation, taker, offer) {
+            return Ok(());
+        }
+        self.return_ends(taker, offer);
+        // Before it can be taken again: in the list it is in then, it is found by others, who find that it is not open yet.
+        lock.unlink(offer)?;
+        lock.link(offer, Which::Writers)?;
+        crash_point!("csp.putting-back");
+        if !chooser.put_back(generation, taker, offer) {
+            return lock.unlink(offer); // withdrawn just now
+        }
+        lock.poke_one(Which::Readers)
+    }
+
+    /// Offers of the dead, and those that their owners could not free.
+    fn bury_offers(&self, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<()> {
+        for (index, offer) in self.offers().iter().enumerate() {
+            let owner = offer.owner.load(Ordering::SeqCst);
+            let is_dead = owner == ZOMBIE || (Net::is_participant(owner) && !is_alive(owner)?);
+            if !is_dead {
+                continue;
+            }
+            if owner != ZOMBIE {
+                let chooser = self.chooser(offer.chooser.load(Ordering::Relaxed) as usize)?;
+                let (generation, word) = chooser.chooser.state();
+                let is_its = generation == offer.generation.load(Ordering::Relaxed);
+                if let Some((taker, taken)) = taker_of(word).filter(|_| is_its) {
+                    if taken == index && self.is_slot_alive(taker, is_alive)? {
+                        continue; // it is being read
+                    }
+                }
+                // From here on nobody can take it.
+                if is_its && chooser.owner.load(Ordering::SeqCst) == owner {
+                    chooser.chooser.withdraw(generation);
+                }
+            }
+            let lock = self.lock_soon(offer.channel.load(Ordering::Relaxed) as usize)?;
+            lock.unlink(index)?;
+            crash_point!("csp.offer-buried");
+            lock.pass_on()?;
+            drop(lock);
+            self.free_offer(index);
+        }
+        Ok(())
+    }
+
+    /// Ends that nobody has any more, and with them channels.
+    fn bury_ends(&self, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<()> {
+        for (entry, end) in self.ends().iter().enumerate() {
+            let owner = end.owner.load(Ordering::SeqCst);
+            if owner == 0 || self.is_owner_there(owner, is_alive)? {
+                continue;
+            }
+            // It may have arrived in between.
+            if end.owner.load(Ordering::SeqCst) == owner {
+                crash_point!("csp.end-buried");
+                self.free_end_slot(entry);
+            }
+        }
+        // Which ends there are, of each channel.
+        let mut living = [0u8; CHANNELS];
+        for end in self.ends() {
+            let tag = Tag::of(end.tag.load(Ordering::SeqCst)).filter(|_| end.owner.load(Ordering::SeqCst) != 0);
+            let Some(tag) = tag else { continue };
+            let index = usize::from(tag.channel);
+            let is_its =
+                self.channel(index).is_ok_and(|channel| channel.generation.load(Ordering::SeqCst) == tag.generation);
+            if is_its {
+                living[index] |= 1 << tag.kind as u8;
+            }
+        }
+        for (index, channel) in self.channels().iter().enumerate() {
+            let generation = channel.generation.load(Ordering::SeqCst);
+            if generation == 0 {
+                continue;
+            }
+            if living[index] == 0 {
+                self.free_channel(index)?;
+                continue;
+            }
+            // Of a kind of which there has been one: of the others one may still be made.
+            let had = channel.had.load(Ordering::SeqCst);
+            for (kind, flag) in [(Kind::Reader, NO_READERS), (Kind::Writer, NO_WRITERS)] {
+                let bit = 1 << kind as u8;
+                if had & bit != 0 && living[index] & bit as u8 == 0 {
+                    let tag = Tag { channel: index as u16, generation, kind };
+                    self.note_departure(tag);
+                    // The flag may have been set where nobody could be told.
+                    if channel.over.load(Ordering::SeqCst) & flag != 0
+                        && channel.told.fetch_or(flag, Ordering::SeqCst) & flag == 0
+                    {
+                        self.lock_soon(index)?.poke_all()?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A channel that nobody has an end of. Under the registry.
+    fn free_channel(&self, index: usize) -> Quick<()> {
+        let lock = self.lock_soon(index)?;
+        lock.clear()?;
+        lock.channel.generation.store(0, Ordering::SeqCst);
+        crash_point!("csp.channel-freed");
+        Ok(())
+    }
+}

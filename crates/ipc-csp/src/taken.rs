@@ -1,0 +1,95 @@
+//! A value between its writer and its reader: taken, and not read yet.
+
+use std::sync::atomic::Ordering;
+
+use ipc_core::crash_point;
+
+use crate::error::Quick;
+use crate::net::{Net, Slot};
+use crate::word::Generation;
+
+/// Whose a value is: a slot, and which of its choices. `None`: it was in a buffer.
+pub(crate) type Source = Option<(usize, Generation)>;
+
+/// A value in the hands of its reader, which dies with it or reads it. Dropped, it is read: what cannot be decoded is not to be found by
+/// the next one, too.
+pub(crate) struct Taken<'a> {
+    slot: Slot<'a>,
+    offer: usize,
+    source: Source,
+    is_over: bool,
+}
+
+impl<'a> Taken<'a> {
+    pub(crate) fn new(slot: Option<Slot<'a>>, offer: usize, source: Source) -> Taken<'a> {
+        let slot = slot.expect("who takes has a slot");
+        Taken { slot, offer, source, is_over: false }
+    }
+
+    pub(crate) fn slot(&self) -> &Slot<'a> {
+        &self.slot
+    }
+
+    pub(crate) fn net(&self) -> &'a Net {
+        self.slot.net
+    }
+
+    /// Copies its bytes. `false` if it was withdrawn meanwhile: then they are none.
+    pub(crate) fn copy(&mut self, to: &mut Vec<u8>) -> Quick<bool> {
+        let copied = self.slot.net.copy(self.offer, to);
+        let is_ours = match self.source {
+            Some((slot, generation)) => {
+                self.slot.net.chooser(slot)?.chooser.is_taken(generation, self.slot.index, self.offer)
+            }
+            None => true,
+        };
+        if !is_ours {
+            self.is_over = true;
+            return Ok(false);
+        }
+        crash_point!("csp.copied");
+        copied.map(|()| true)
+    }
+
+    /// The offer, and how often it was used, by which the ends in the value are known.
+    pub(crate) fn place(&self) -> (usize, u32) {
+        (self.offer, self.slot.net.view.offers[self.offer].serial.load(Ordering::Relaxed))
+    }
+
+    /// It is read. `false` if it was withdrawn: then it was never written.
+    pub(crate) fn finish(mut self) -> bool {
+        self.commit()
+    }
+
+    fn commit(&mut self) -> bool {
+        if std::mem::replace(&mut self.is_over, true) {
+            return false;
+        }
+        let net = self.slot.net;
+        match self.source {
+            None => {
+                crash_point!("csp.emptying");
+                net.free_offer(self.offer);
+                true
+            }
+            Some((slot, generation)) => {
+                let Ok(writer) = net.chooser(slot) else { return false };
+                crash_point!("csp.committing");
+                let is_read = writer.chooser.commit(generation, self.slot.index, self.offer);
+                if is_read {
+                    crash_point!("csp.committed");
+                    writer.wait.wake();
+                }
+                is_read
+            }
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if self.slot.net.segment().is_original() {
+            self.commit();
+        }
+    }
+}

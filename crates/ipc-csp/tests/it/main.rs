@@ -1,0 +1,4 @@
+//! What users see of channels, choice and composition, within one process and with children.
+
+mod channels;
+mod choice;
