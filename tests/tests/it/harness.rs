@@ -1,14 +1,20 @@
 //! The harness sees what it is there for.
 
 use std::panic::catch_unwind;
+use std::time::Duration;
 
 use ipc_core::Builder;
-use ipc_tests::{isolated, unique_name};
+use ipc_tests::{settling, unique_name};
 
 /// What the panic of a test says that must fail.
 fn complaint(test: fn()) -> String {
     let payload = catch_unwind(test).expect_err("it should have been noticed");
     *payload.downcast::<String>().expect("a text")
+}
+
+/// Long enough to be noticed.
+fn isolated(test: impl FnOnce() + Copy + Send + 'static) {
+    settling(Duration::from_secs(1), test);
 }
 
 #[test]

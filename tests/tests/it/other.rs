@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// How long a step may take, also on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a process says, and is told, by the line it was started with.
 pub(crate) struct Line(pub(crate) Connection<(), ()>);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipc_fifo::{Connection, Error, Fifo, Postcard, Reader, Writer, connect, connect_timeout, try_connect};
 
@@ -48,11 +48,15 @@ fn each_side_waits_for_the_other() {
     }
 }
 
-/// At whatever moment of the other side's look it happens: so it is done many times.
+/// At whatever moment of the other side's look it happens: so it is done many times, as far as there is time for it.
 #[test]
 fn one_who_comes_and_removes_the_name_at_once_is_found() {
     let folder = Folder::new();
+    let started = Instant::now();
     for _ in 0..3000 {
+        if started.elapsed() > Duration::from_secs(5) {
+            break; // threads that spin get few turns on a loaded machine
+        }
         let fifo = Fifo::open_or_create(folder.path(), 0o600).unwrap();
         std::thread::scope(|scope| {
             let reading =

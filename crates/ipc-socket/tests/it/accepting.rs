@@ -146,7 +146,9 @@ fn who_is_not_allowed_is_refused_and_told_of() {
         .bind("unix-abstract:")
         .unwrap();
     let mut ours: Plain = Client::connect(listener.address()).unwrap();
-    assert!(listener.accept_timeout(SHORT).is_err_and(|error| error.is_timeout()));
+    while refused.load(Ordering::Relaxed) == 0 {
+        assert!(listener.accept_timeout(SHORT).is_err_and(|error| error.is_timeout()));
+    }
     assert_eq!(refused.load(Ordering::Relaxed), 1);
     assert!(ours.recv().is_err_and(|error| error.is_disconnected()));
 
@@ -195,6 +197,7 @@ fn more_silent_clients_than_there_is_room_for_push_out_the_oldest() {
     let count = Arc::clone(&refused);
     let listener: Server = Listener::builder()
         .authkey(b"key")
+        .handshake_timeout(Duration::from_secs(60)) // a slow machine takes long for so many
         .on_refused(move |refusal| {
             assert!(matches!(refusal.error, Error::Crowded), "{refusal:?}");
             count.fetch_add(1, Ordering::Relaxed);
@@ -228,8 +231,8 @@ fn a_flood_of_refused_clients_does_not_keep_a_call_from_ending() {
             let started = Instant::now();
             assert!(listener.accept_timeout(SHORT).is_err_and(|error| error.is_timeout()));
             let took = started.elapsed();
-            done.store(took > Duration::from_secs(3), Ordering::Relaxed);
-            assert!(took < Duration::from_secs(3), "{took:?}");
+            done.store(took > LONG, Ordering::Relaxed);
+            assert!(took < LONG, "{took:?}");
         }
         done.store(true, Ordering::Relaxed);
     });

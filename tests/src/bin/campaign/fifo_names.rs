@@ -246,7 +246,7 @@ fn take_over(round: &mut Round, path: &Path) -> Option<Fifo> {
 
 /// A process with a scope is killed: its names go, and no other's.
 pub(crate) fn scope(round: &mut Round) {
-    end_of(round, true, |holder| {
+    end_of(round, true, STALL_LIMIT, |holder| {
         if let Err(flaw) = use_scopes(&holder) {
             holder.lane.complain(flaw);
         }
@@ -255,7 +255,7 @@ pub(crate) fn scope(round: &mut Round) {
 
 /// The watcher is killed, or with it the process: the next one who makes a name takes it over.
 pub(crate) fn watcher(round: &mut Round) {
-    end_of(round, false, |holder| {
+    end_of(round, false, STALL_LIMIT, |holder| {
         if let Err(flaw) = use_scopes(&Holder { loses_watchers: true, ..holder }) {
             eprintln!("one with a scope noted {flaw:?}");
         }
@@ -264,7 +264,8 @@ pub(crate) fn watcher(round: &mut Round) {
 
 /// Without a scope the names stay.
 pub(crate) fn none(round: &mut Round) {
-    end_of(round, true, |holder| {
+    // In vain, and within the time of a control.
+    end_of(round, true, STALL_LIMIT / 8, |holder| {
         let _fifos: Vec<_> = holder.paths.iter().map(|path| Fifo::create(path, 0o600)).collect();
         holder.lane.attempt(1);
         loop {
@@ -273,7 +274,8 @@ pub(crate) fn none(round: &mut Round) {
     });
 }
 
-fn end_of(round: &mut Round, watched: bool, work: impl FnOnce(Holder) + Copy + Send + 'static) {
+/// `limit`: how long the names may be there after that.
+fn end_of(round: &mut Round, watched: bool, limit: Duration, work: impl FnOnce(Holder) + Copy + Send + 'static) {
     let folder = Folder::new();
     let paths: Vec<_> = (0..=NAMES).map(|n| folder.file(&n.to_string())).collect();
     let taken = round.strike(|round| {
@@ -299,7 +301,7 @@ fn end_of(round: &mut Round, watched: bool, work: impl FnOnce(Holder) + Copy + S
         if !keeps {
             taken.clear();
         }
-        if !within(STALL_LIMIT / 4, || paths[count..].iter().all(|path| !path.exists())) {
+        if !within(limit, || paths[count..].iter().all(|path| !path.exists())) {
             round.flaw(Flaw::Left, "names of a process that is dead");
         }
         taken

@@ -17,7 +17,7 @@ const SHORT: Duration = Duration::from_millis(50);
 /// Nothing takes this long, also on a loaded machine, unless it hangs.
 const LONG: Duration = Duration::from_secs(20);
 /// How long it may take until a death is noticed, with room for a loaded machine.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(5);
 /// More than a pipe has room for.
 const HUGE: usize = 4 << 20;
 

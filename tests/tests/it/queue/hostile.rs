@@ -13,7 +13,7 @@ use ipc_pipe::duplex;
 use ipc_queue::{Bytes, Error, Lease, Postcard, Queue, Settings, SpscConsumer, SpscProducer, spsc};
 use ipc_tests::isolated;
 
-use super::{file_of, locks};
+use super::{SOON, file_of, locks};
 
 /// The state: settings, places, the hands that are used first.
 const STATE: Range<u64> = 64..1024;
@@ -99,7 +99,7 @@ fn tried<T, E: Into<Error>>(what: &str, call: impl FnOnce() -> Result<T, E>) -> 
     let started = Instant::now();
     let result = call().map_err(Into::into);
     let took = started.elapsed();
-    assert!(took < Duration::from_secs(2), "{what} took {took:?}");
+    assert!(took < SOON, "{what} took {took:?}");
     if let Err(Error::Damaged(what)) = &result {
         assert!(!what.is_empty());
         DAMAGED.fetch_add(1, Ordering::Relaxed);

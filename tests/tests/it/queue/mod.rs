@@ -30,7 +30,7 @@ const SHORT: Duration = Duration::from_millis(30);
 /// Nothing takes this long, also on a loaded machine, unless it hangs.
 const LONG: Duration = Duration::from_secs(20);
 /// How long it may take until a death is noticed, with room for a loaded machine.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(5);
 
 /// A process that does something with an object, stays in the midst of it until it is told to go on, and then ends.
 struct Holder {

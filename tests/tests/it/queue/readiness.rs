@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ipc_core::{Process, wait};
 use ipc_pipe::duplex;
 use ipc_queue::{Consumer, Producer, Queue};
-use ipc_tests::isolated;
+use ipc_tests::{isolated, least};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{UsageWho, getrusage};
 
@@ -213,10 +213,13 @@ fn to_wait_costs_next_to_nothing() {
         queue.put(1).unwrap();
         assert_eq!(wait(&[&ready], LONG).unwrap(), [0]);
         queue.get().unwrap();
-        let before = processor_time();
-        assert!(wait(&[&ready], Duration::from_millis(500)).unwrap().is_empty());
-        let used = processor_time() - before;
-        assert!(used < Duration::from_millis(100), "{used:?}");
+        let limit = Duration::from_millis(100);
+        let used = least(limit, || {
+            let before = processor_time();
+            assert!(wait(&[&ready], Duration::from_millis(500)).unwrap().is_empty());
+            processor_time() - before
+        });
+        assert!(used < limit, "{used:?}");
     });
 }
 

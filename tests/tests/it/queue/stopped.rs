@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ipc_queue::{Queue, Result, Settings};
 use ipc_tests::{eventually, isolated, raw};
 
-use super::{Holder, LONG, file_of, locks, timed_out, while_waiting};
+use super::{Holder, LONG, SOON, file_of, locks, timed_out, while_waiting};
 
 /// A queue with something in it, and somebody who has it and is stopped.
 struct Jammed {
@@ -50,7 +50,7 @@ fn would_block<T, E: Into<ipc_queue::Error>>(call: impl FnOnce() -> Result<T, E>
 fn in_time<R>(call: impl FnOnce() -> R) -> R {
     let started = Instant::now();
     let result = call();
-    assert!(started.elapsed() < Duration::from_millis(700), "{:?}", started.elapsed());
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
     result
 }
 

@@ -96,7 +96,7 @@ fn a_client_killed_at_any_step_holds_up_nobody_and_leaves_nothing() {
                 }
                 victims.into_iter().for_each(Other::kill);
                 for mut conn in inside {
-                    assert!(conn.recv_timeout(SOON).is_err_and(|error| error.is_disconnected()));
+                    assert!(conn.recv_timeout(LONG).is_err_and(|error| error.is_disconnected()));
                 }
                 assert!(serve_one(&listener, &address) < SOON, "{address}: {step:?}");
                 let gone = if step == Step::In { 0 } else { 3 };
@@ -115,7 +115,8 @@ fn a_client_killed_at_any_step_holds_up_nobody_and_leaves_nothing() {
 fn a_client_stopped_on_its_way_in_holds_up_nobody_and_is_dropped_in_its_time() {
     isolated(|| {
         for address in everywhere() {
-            const PATIENCE: Duration = Duration::from_millis(1500);
+            // So long that four of them, one after the other, would be more than SOON.
+            const PATIENCE: Duration = Duration::from_secs(2);
             let (listener, refusals) = guarded(with_key().handshake_timeout(PATIENCE), &address);
             serve_one(&listener, &address);
             let steps = [Step::Connected, Step::Challenged, Step::HalfAnswered, Step::AlmostAnswered];
@@ -145,7 +146,7 @@ fn a_client_stopped_on_its_way_in_holds_up_nobody_and_is_dropped_in_its_time() {
             quiet.wake();
             quiet.reached();
             quiet.kill();
-            assert!(conn.recv_timeout(SOON).is_err_and(|error| error.is_disconnected()));
+            assert!(conn.recv_timeout(LONG).is_err_and(|error| error.is_disconnected()));
         }
     });
 }
@@ -166,9 +167,9 @@ fn clients_killed_in_the_queue_of_a_listener_without_a_key_are_connections_that_
                 client.kill();
             }
             for _ in 0..3 {
-                let mut conn = listener.accept_timeout(SOON).unwrap();
-                assert_eq!(conn.recv_timeout(SOON).unwrap(), b"the last words");
-                assert!(conn.recv_timeout(SOON).is_err_and(|error| error.is_disconnected()));
+                let mut conn = listener.accept_timeout(LONG).unwrap();
+                assert_eq!(conn.recv_timeout(LONG).unwrap(), b"the last words");
+                assert!(conn.recv_timeout(LONG).is_err_and(|error| error.is_disconnected()));
             }
             eventually("nothing stays open", || descriptors() == before);
         }

@@ -14,7 +14,7 @@ const SECOND: &str = "192.0.2.2";
 const SERVER: &str = "tcp:192.0.2.1:5000";
 const USER_TIMEOUT: Duration = Duration::from_secs(2);
 /// With room for the time between two probes, and a loaded machine.
-const NOTICED: Duration = Duration::from_secs(2 + 4);
+const NOTICED: Duration = Duration::from_secs(2 + 8);
 
 /// How the hosts lose each other.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]

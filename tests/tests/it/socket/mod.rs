@@ -29,7 +29,7 @@ const SHORT: Duration = Duration::from_millis(50);
 /// Nothing takes this long, also on a loaded machine, unless it hangs.
 const LONG: Duration = Duration::from_secs(20);
 /// How long it may take until a death is noticed or somebody is served, with room for a loaded machine.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(5);
 const KEY: &[u8] = b"what both know";
 
 type Plain = Connection<Vec<u8>, Vec<u8>, Bytes>;

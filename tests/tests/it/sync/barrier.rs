@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::segment::file_of;
 use ipc_core::{Process, Segment};
 use ipc_sync::{Barrier, BrokenBy, Error, Mutex};
-use ipc_tests::{eventually, isolated, raw};
+use ipc_tests::{eventually, isolated, least, raw};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
@@ -93,8 +93,10 @@ fn survivors_that_each_repair_meet_again_and_all_are_told_who_died() {
             let holder = Holder::of(&barrier, Barrier::enroll);
             let mut party = barrier.enroll().unwrap();
             ipc_tests::eventually("they wait", || barrier.waiting().unwrap() == 2);
-            let pid = holder.kill();
-            assert_eq!(broken_by(party.wait()), Some(BrokenBy::Died { pid }));
+            // This one waits before the death as well: who comes after the barrier was repaired is told of nothing.
+            let mut pid = 0;
+            let (result, _) = while_waiting(|| party.wait(), || pid = holder.kill());
+            assert_eq!(broken_by(result), Some(BrokenBy::Died { pid }));
             barrier.repair().unwrap();
             std::thread::scope(|scope| {
                 scope.spawn(|| barrier.wait().unwrap()); // in place of the dead
@@ -477,16 +479,20 @@ fn one_of_many_that_wait_looks_who_is_alive() {
             let used = getrusage(UsageWho::RUSAGE_SELF).unwrap();
             Duration::from_micros((used.user_time() + used.system_time()).num_microseconds() as u64)
         };
-        let spent = std::thread::scope(|scope| {
-            for _ in 1..MANY {
-                scope.spawn(|| barrier.wait().unwrap_err());
-            }
-            eventually("they wait", || barrier.waiting().unwrap() == MANY - 1);
-            let before = used();
-            assert!(barrier.wait_timeout(Duration::from_millis(1000)).is_err_and(|error| error.is_timeout()));
-            used() - before
+        let limit = Duration::from_millis(120);
+        let spent = least(limit, || {
+            barrier.repair().unwrap();
+            std::thread::scope(|scope| {
+                for _ in 1..MANY {
+                    scope.spawn(|| barrier.wait().unwrap_err());
+                }
+                eventually("they wait", || barrier.waiting().unwrap() == MANY - 1);
+                let before = used();
+                assert!(barrier.wait_timeout(Duration::from_millis(1000)).is_err_and(|error| error.is_timeout()));
+                used() - before
+            })
         });
-        assert!(spent < Duration::from_millis(120), "{spent:?} of a second");
+        assert!(spent < limit, "{spent:?} of a second");
         holders.into_iter().for_each(Holder::end);
     });
 }
