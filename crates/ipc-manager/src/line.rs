@@ -87,6 +87,7 @@ impl Line {
         let (request, answer) = (Vec::new(), vec![0; 256]);
         let mut line = Line { connection, next: 1, request, answer, len: 0, given_up: vec![], unwanted: vec![] };
         line.connection.set_spin(SPIN);
+        line.connection.set_max_handles(0); // no answer brings any, so none of a server's is to be left open here
         let left = timeout.saturating_sub(started.elapsed());
         let id = line.send(Call::Hello { version: VERSION, sessions, pid: process_id() }, u64::MAX, left)?;
         line.receive(id, left)?;
