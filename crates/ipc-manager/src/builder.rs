@@ -24,6 +24,23 @@ const LONGEST: u64 = ipc_core::MAX_MESSAGE - 64;
 const START: Duration = Duration::from_secs(20);
 
 /// How to start, serve or connect; see [`Manager::builder`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ipc_manager::Manager;
+///
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = Manager::builder().max_message(1 << 20).call_timeout(Duration::from_secs(5)).start("tcp:127.0.0.1:0")?;
+/// let hits = manager.value(0)?;
+/// manager.publish("hits", &hits)?;
+///
+/// // As if it were another process:
+/// let other = Manager::builder().authkey(manager.authkey()).separate().connect(manager.address())?;
+/// other.open::<ipc_manager::Value<i32>>("hits")?.set(&1)?;
+/// assert_eq!((hits.get()?, manager.stats()?.clients), (1, 2));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 #[must_use = "nothing happens until it is used"]
 pub struct ManagerBuilder {

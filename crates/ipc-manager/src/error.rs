@@ -8,6 +8,24 @@ use crate::Kind;
 use crate::protocol::Fault;
 
 /// Why an operation on a manager or an object did not succeed. Unless said otherwise, nothing has changed.
+///
+/// # Of every operation
+/// Each call that asks the server for something can fail with [`Disconnected`](Error::Disconnected), [`Timeout`](Error::Timeout),
+/// [`NoSuchObject`](Error::NoSuchObject), [`TooLarge`](Error::TooLarge), [`Forked`](Error::Forked), [`Protocol`](Error::Protocol),
+/// [`Connect`](Error::Connect) and [`Connection`](Error::Connection), as when there are too many open files for one more;
+/// one that takes a value with [`Encode`](Error::Encode), and one that returns a value with [`Decode`](Error::Decode).
+///
+/// ```
+/// use ipc_manager::{Error, Manager};
+///
+/// # fn main() -> Result<(), Error> {
+/// let manager = Manager::start()?;
+/// let list = manager.list_of([1, 2])?;
+/// assert!(matches!(list.remove(2), Err(Error::OutOfRange { index: 2, len: 2 })));
+/// drop(manager);
+/// assert!(list.len().is_err_and(|error| error.is_disconnected()));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -35,6 +35,24 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 /// gives access to the server and does not keep it from being shut down.
 ///
 /// ```
+/// use ipc_manager::{List, Manager, Process};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let manager = Manager::start()?;
+/// let groups = manager.list::<List<String>>()?;
+/// let child = Process::spawn(
+///     |groups: List<List<String>>| {
+///         let group = groups.manager().list_of(["Ada".to_string()]).unwrap();
+///         groups.push(&group).unwrap();
+///     },
+///     groups.clone(),
+/// )?;
+/// child.join()?;
+/// assert_eq!(groups.get(0)?.unwrap().to_vec()?, ["Ada"]);
+/// # Ok(()) }
+/// ```
+///
+/// ```
 /// use ipc_manager::Manager;
 ///
 /// # fn main() -> Result<(), ipc_manager::Error> {
@@ -49,6 +67,10 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 /// assert_eq!(dict.get(&"primes".to_string())?, Some(vec![2, 3, 5]));
 /// # Ok(()) }
 /// ```
+///
+/// # Errors
+/// Every method that asks the server for something, as those that make objects, can fail for the [reasons that every operation has](Error#of-every-operation);
+/// others stand with it.
 #[derive(Clone)]
 pub struct Manager {
     // Before the server, so that it has one client less when it is told to end.
@@ -65,6 +87,18 @@ pub(crate) struct Started {
 }
 
 /// A server in this process, until it is dropped or ended by a client; see [`Manager::serve`].
+///
+/// ```
+/// use ipc_manager::{Manager, Process};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = Manager::serve("unix-abstract:", "a key that both know")?;
+/// let place = (server.address().to_string(), "a key that both know".to_string());
+/// let child = Process::spawn(|(address, key): (String, String)| Manager::connect(&address, key).unwrap().shutdown().unwrap(), place)?;
+/// server.join(); // until the child ends it
+/// child.join()?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Server {
     pub(crate) running: Running,

@@ -16,6 +16,20 @@ use crate::value::{claim_arriving, note_leaving};
 
 /// An object of a manager: one of the types of this crate.
 ///
+/// ```
+/// use ipc_manager::{Manager, Object};
+///
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// /// Makes known what others are to find.
+/// fn publish_both(manager: &Manager, one: &impl Object, two: &impl Object) -> Result<(), ipc_manager::Error> {
+///     manager.publish("one", one)?;
+///     manager.publish("two", two)
+/// }
+/// # let manager = Manager::start()?;
+/// publish_both(&manager, &manager.list::<u8>()?, &manager.lock()?)?;
+/// # Ok(()) }
+/// ```
+///
 /// An object lives as long as anybody holds it: a proxy in any process, a value that contains one, its name, or a proxy that was sent and has not arrived
 /// (for a minute). A process that is killed holds nothing any more. Objects that contain each other in a circle live as long as the server.
 pub trait Object: sealed::Sealed + Sized {
@@ -187,6 +201,9 @@ pub(crate) fn open_session(address: Address, key: Vec<u8>, timeout: Duration) ->
 macro_rules! proxy {
     ($(#[$doc:meta])* $name:ident $(<$($T:ident),+>)?) => {
         $(#[$doc])*
+        ///
+        /// # Errors
+        /// Every operation can fail for the [reasons that all have](crate::Error#of-every-operation); others stand with it.
         pub struct $name $(<$($T),+>)? {
             proxy: $crate::proxy::Proxy,
             $(types: std::marker::PhantomData<fn($($T),+) -> ($($T,)+)>,)?

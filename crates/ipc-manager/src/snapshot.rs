@@ -11,7 +11,19 @@ use crate::proxy::Proxy;
 use crate::session::{decode, unexpected};
 
 /// The elements of an object as they were at the moment when this was made, whatever happens to it since. They are fetched page by page, of about
-/// 256 KiB, and kept by the server until they are, or this is dropped.
+/// 256 KiB, and kept by the server until they are, or this is dropped. An element is an error for the
+/// [reasons that every operation has](crate::Error#of-every-operation); a process that is in the middle of 64 of them cannot make another one
+/// ([`TooMany`](crate::Error::TooMany)).
+///
+/// ```
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// # let manager = ipc_manager::Manager::start()?;
+/// let list = manager.list_of(0..3)?;
+/// let before = list.iter()?;
+/// list.push(&3)?;
+/// assert_eq!(before.collect::<Result<Vec<i32>, _>>()?, [0, 1, 2]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Snapshot<T> {
     inner: Pages,

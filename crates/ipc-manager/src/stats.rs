@@ -7,6 +7,17 @@ use serde::{Deserialize, Serialize};
 use crate::Kind;
 
 /// What a server knows of itself; see [`Manager::stats`](crate::Manager::stats).
+///
+/// ```
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = ipc_manager::Manager::start()?;
+/// let (list, lock) = (manager.list_of([1, 2])?, manager.lock()?);
+/// let _guard = lock.lock()?;
+/// let stats = manager.stats()?;
+/// assert_eq!((stats.clients, stats.objects[0].len), (1, 2));
+/// assert!(stats.objects[1].owner.as_ref().is_some_and(|owner| owner.pid == std::process::id()));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Stats {
