@@ -273,19 +273,21 @@ impl<'a> Choice<'a> {
             _ => Err(Error::NoGuard),
         };
         let net = &end_of(order[0])?.net;
-        let mut values: SmallVec<[Option<Encoded<'_>>; 8]> = SmallVec::new();
         for index in order {
             let end = end_of(*index)?;
             if !std::sync::Arc::ptr_eq(&end.net, net) {
                 return Err(Error::OtherEnd("the channels of a choice belong to different networks").into());
             }
             end.check()?;
-            values.push(match self.arms[*index].way {
-                Way::Write(_, value) => Some(value.encode(net)?),
-                _ => None,
-            });
         }
         loop {
+            let mut values: SmallVec<[Option<Encoded<'_>>; 8]> = SmallVec::new();
+            for index in order {
+                values.push(match self.arms[*index].way {
+                    Way::Write(_, value) => Some(value.encode(net)?),
+                    _ => None,
+                });
+            }
             let mut guards: SmallVec<[Guard<'_>; 8]> = SmallVec::new();
             for (index, value) in order.iter().zip(&values) {
                 let channel = end_of(*index)?.channel();

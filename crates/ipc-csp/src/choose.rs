@@ -18,7 +18,7 @@ use crate::ends::Encoded;
 use crate::error::Quick;
 use crate::layout::{BUFFERED, ChannelState, Which, ZOMBIE};
 use crate::list::{ChannelLock, taker_of};
-use crate::net::{LOCK_PATIENCE, Net, Slot};
+use crate::net::{LOCK_PATIENCE, Net, Slot, thread_id};
 use crate::taken::Taken;
 use crate::word::{Generation, State};
 
@@ -26,8 +26,10 @@ use crate::word::{Generation, State};
 const SPIN: Duration = Duration::from_micros(50);
 /// How many looks there are between two at the clock, and after how many of those others get the processor in between: they may be those
 /// who are waited for.
-const CLOCK_AFTER: u32 = 64;
-const YIELD_AFTER: u32 = 256;
+const CLOCK_AFTER: u32 = 16;
+const YIELD_AFTER: u32 = 64;
+/// How many pauses to make before a look.
+const PAUSES: u32 = 4;
 /// How many guards a choice can have: a thread cannot hold many more locks.
 pub(crate) const GUARDS: usize = 512;
 
@@ -69,11 +71,8 @@ pub(crate) fn choose<'a>(net: &'a Net, guards: &mut [Guard<'_>], deadline: Deadl
     }
     let slot = net.claim_slot()?;
     let mut choice = Choice { net, slot: Some(slot), guards, generation: None, is_linked: false };
-    let is_polite = choice.guards.len() > 1 || deadline.is_now();
-    for index in 0..choice.guards.len() {
-        if let Some(event) = choice.attempt(index, is_polite, deadline)? {
-            return Ok((index, event));
-        }
+    if let Some(chosen) = choice.attempt_each(deadline)? {
+        return Ok(chosen);
     }
     if deadline.is_now() {
         return Err(Error::WouldBlock.into());
@@ -81,7 +80,13 @@ pub(crate) fn choose<'a>(net: &'a Net, guards: &mut [Guard<'_>], deadline: Deadl
     if choice.guards.is_empty() {
         return Err(Error::NoGuard.into());
     }
-    choice.wait(deadline)
+    let is_passive = choice.is_passive()?;
+    if is_passive {
+        if let Some(chosen) = choice.watch(deadline)? {
+            return Ok(chosen);
+        }
+    }
+    choice.wait(deadline, !is_passive)
 }
 
 /// A choice that is being made. Dropped, it withdraws what it has offered.
@@ -99,6 +104,50 @@ struct Choice<'a, 'g, 'v> {
 impl<'a> Choice<'a, '_, '_> {
     fn slot(&self) -> &Slot<'a> {
         self.slot.as_ref().expect("a choice has its slot until it is made")
+    }
+
+    /// What is possible at once, of all.
+    fn attempt_each(&mut self, deadline: Deadline) -> Quick<Option<Chosen<'a>>> {
+        let is_polite = self.guards.len() > 1 || deadline.is_now();
+        for index in 0..self.guards.len() {
+            if let Some(event) = self.attempt(index, is_polite, deadline)? {
+                return Ok(Some((index, event)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether nobody needs to know of this choice: it takes what others offer, or puts a value where there is room.
+    fn is_passive(&self) -> Quick<bool> {
+        for guard in self.guards.iter() {
+            if guard.value.is_some() && self.net.channel(guard.channel)?.capacity.load(Ordering::Relaxed) == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Looks for a while whether something becomes possible. Others have less to do with one who has not offered anything yet.
+    fn watch(&mut self, deadline: Deadline) -> Quick<Option<Chosen<'a>>> {
+        let mut seen: SmallVec<[u32; 8]> = SmallVec::new();
+        let mut pause = Pause::new(deadline);
+        loop {
+            seen.clear();
+            for guard in self.guards.iter() {
+                seen.push(self.net.channel(guard.channel)?.news.0.load(Ordering::Acquire));
+            }
+            if let Some(chosen) = self.attempt_each(deadline)? {
+                return Ok(Some(chosen));
+            }
+            let channels = &self.net.view.channels;
+            let has_news =
+                |(guard, seen): (&Guard<'_>, &u32)| channels[guard.channel].news.0.load(Ordering::Acquire) != *seen;
+            while !self.guards.iter().zip(&seen).any(has_news) {
+                if !pause.goes_on() {
+                    return Ok(None);
+                }
+            }
+        }
     }
 
     /// What is possible at once, without offering it to all. `is_polite`: others are there that may be chosen instead, so an offer to one
@@ -126,6 +175,8 @@ impl<'a> Choice<'a, '_, '_> {
             let lock = net.lock(number, deadline)?;
             return self.try_buffer(&lock, index);
         }
+        // A value with ends is offered once only: who has taken it, and is too late, has its ends in hand.
+        let is_polite = is_polite && (deadline.is_now() || !self.guards[index].value.is_some_and(Encoded::has_ends));
         if !is_polite || channel.readers.len.load(Ordering::Acquire) == 0 {
             return Ok(None);
         }
@@ -139,7 +190,9 @@ impl<'a> Choice<'a, '_, '_> {
                 return Ok(Some(Event::Read(Taken::new(self.slot.take(), offer, source))));
             }
         }
-        Ok(lock.channel.no_more_to_read().map(Event::Over))
+        // What somebody has taken from the buffer comes back if that one dies.
+        let over = lock.channel.no_more_to_read();
+        Ok(over.filter(|error| matches!(error, Error::Poisoned) || !lock.is_anything_taken()).map(Event::Over))
     }
 
     /// Leaves a value in the buffer, if there is room. The lock is held.
@@ -149,12 +202,7 @@ impl<'a> Choice<'a, '_, '_> {
         }
         let Some(offer) = self.guards[index].offer else { return Ok(None) };
         let state = self.net.offer(offer)?;
-        // Not before those who have waited for longer.
-        let first = match lock.each(Which::Writers).next() {
-            Some(first) => first?.0,
-            None => offer,
-        };
-        if !lock.has_room() || first != offer {
+        if !lock.has_room() || !lock.is_next(offer)? {
             return Ok(None);
         }
         if state.list.load(Ordering::Relaxed) == 0 {
@@ -167,6 +215,7 @@ impl<'a> Choice<'a, '_, '_> {
         state.taker.store(0, Ordering::Relaxed);
         state.owner.store(BUFFERED, Ordering::SeqCst);
         self.guards[index].offer = None;
+        self.guards[index].value.into_iter().for_each(Encoded::note_written);
         crash_point!("csp.buffered");
         lock.link(offer, Which::Buffer)?;
         lock.poke_one(Which::Readers)?;
@@ -202,11 +251,11 @@ impl<'a> Choice<'a, '_, '_> {
     fn offer_briefly(&mut self, index: usize) -> Quick<Option<Event<'a>>> {
         self.generation = Some(self.slot().state().chooser.begin());
         self.prepare(index)?;
-        let lock = self.net.lock_soon(self.guards[index].channel)?;
+        // If somebody is stopped with the lock, nobody is ready.
+        let Ok(lock) = self.net.lock_soon(self.guards[index].channel) else { return Ok(self.recall()) };
         if lock.len(Which::Readers) == 0 {
             drop(lock);
-            self.withdraw();
-            return Ok(None);
+            return Ok(self.recall());
         }
         self.link(&lock, index)?;
         drop(lock);
@@ -222,7 +271,11 @@ impl<'a> Choice<'a, '_, '_> {
             let Some(limit) = slices.limit().filter(|_| !self.is_done()) else { break };
             state.wait.sleep(ticket, limit);
         }
-        Ok(self.withdraw().map(|_| Event::Written))
+        Ok(self.recall())
+    }
+
+    fn recall(&mut self) -> Option<Event<'a>> {
+        self.withdraw().map(|_| Event::Written)
     }
 
     /// Puts an offer into its list, and tells one who may want it.
@@ -244,7 +297,16 @@ impl<'a> Choice<'a, '_, '_> {
         matches!(self.slot().state().chooser.state().1, State::Done { .. })
     }
 
-    fn wait(&mut self, deadline: Deadline) -> Quick<Chosen<'a>> {
+    /// Offers all, and waits until one of them is taken, or there is something to take.
+    fn wait(&mut self, deadline: Deadline, is_spinning: bool) -> Quick<Chosen<'a>> {
+        match self.wait_for_one(deadline, is_spinning) {
+            // Whatever went wrong: an offer may have been taken.
+            Err(error) if self.slot.is_some() => self.give_up(error),
+            done => done,
+        }
+    }
+
+    fn wait_for_one(&mut self, deadline: Deadline, mut is_spinning: bool) -> Quick<Chosen<'a>> {
         self.generation = Some(self.slot().state().chooser.begin());
         for index in 0..self.guards.len() {
             self.prepare(index)?;
@@ -256,30 +318,33 @@ impl<'a> Choice<'a, '_, '_> {
         let mut slices = Slices::new(deadline);
         loop {
             let chooser = self.slot().state();
-            if !self.spin(|choice| choice.is_awaited(), deadline) {
+            let is_awaited =
+                std::mem::replace(&mut is_spinning, true) && self.spin(|choice| choice.is_awaited(), deadline);
+            if !is_awaited {
                 let ticket = chooser.wait.prepare();
                 if !self.is_awaited() {
                     match slices.limit() {
                         Some(limit) => chooser.wait.sleep(ticket, limit),
-                        None => return self.give_up(Error::Timeout),
+                        None => return Err(Error::Timeout.into()),
                     }
                 }
             }
             if self.is_done() {
-                return self.give_up(Error::Damaged("a value was taken and not taken"));
+                return Err(Error::Damaged("a value was taken and not taken").into()); // it is found when it is withdrawn
             }
             let is_due = slices.is_due();
             if is_due {
                 self.net.segment().check_fork()?;
                 self.net.look_for_the_dead(false)?;
-                self.look_for_a_dead_taker()?;
+                match self.look_for_a_dead_taker() {
+                    // Somebody is stopped with the lock: later.
+                    Err(error) if matches!(*error, Error::WouldBlock) => {}
+                    done => done?,
+                }
             }
             if is_due || chooser.chooser.is_poked() {
-                match self.look(deadline) {
-                    Ok(Some(chosen)) => return Ok(chosen),
-                    Ok(None) => {}
-                    // Somebody is stopped with a lock; but what was offered may have been taken.
-                    Err(error) => return self.give_up(*error),
+                if let Some(chosen) = self.look(deadline)? {
+                    return Ok(chosen);
                 }
             }
         }
@@ -292,10 +357,10 @@ impl<'a> Choice<'a, '_, '_> {
 
     /// The time has passed, or an offer has been taken; who withdraws learns which.
     #[inline]
-    fn give_up(&mut self, error: Error) -> Quick<Chosen<'a>> {
+    fn give_up(&mut self, error: Box<Error>) -> Quick<Chosen<'a>> {
         match self.withdraw() {
             Some(index) => Ok((index, Event::Written)),
-            None => Err(error.into()),
+            None => Err(error),
         }
     }
 
@@ -303,6 +368,7 @@ impl<'a> Choice<'a, '_, '_> {
         let state = self.slot().state();
         state.since.store(now(), Ordering::Relaxed);
         state.forever.store(u32::from(deadline == Deadline::NEVER), Ordering::Relaxed);
+        state.thread.store(thread_id(), Ordering::Relaxed);
     }
 
     /// Locks all channels, does what is possible, and else makes sure that all offers are made.
@@ -379,26 +445,13 @@ impl<'a> Choice<'a, '_, '_> {
     /// Looks again and again for a while.
     #[inline]
     fn spin(&self, mut ready: impl FnMut(&Self) -> bool, deadline: Deadline) -> bool {
-        if !is_spinning_of_use() {
-            return ready(self);
-        }
-        let mut start = None;
-        let mut looks = 0;
+        let mut pause = Pause::new(deadline);
         loop {
             if ready(self) {
                 return true;
             }
-            std::hint::spin_loop();
-            looks += 1;
-            // To read the clock takes longer than to look.
-            if looks % CLOCK_AFTER == 0 {
-                let start = *start.get_or_insert_with(Instant::now);
-                if start.elapsed() >= SPIN || deadline.has_passed() {
-                    return false;
-                }
-                if looks > YIELD_AFTER {
-                    std::thread::yield_now();
-                }
+            if !pause.goes_on() {
+                return false;
             }
         }
     }
@@ -414,6 +467,7 @@ impl<'a> Choice<'a, '_, '_> {
             let is_done = done == Some(offer);
             if is_done {
                 chosen = Some(index);
+                guard.value.into_iter().for_each(Encoded::note_written);
             } else if let Some(value) = guard.value {
                 value.take_out_of(offer);
             }
@@ -462,6 +516,38 @@ impl Drop for Choice<'_, '_, '_> {
                 _ => take_back(self.net, guard.value, offer),
             }
         }
+    }
+}
+
+/// The time between two looks.
+struct Pause {
+    deadline: Deadline,
+    start: Option<Instant>,
+    looks: u32,
+}
+
+impl Pause {
+    fn new(deadline: Deadline) -> Pause {
+        Pause { deadline, start: None, looks: 0 }
+    }
+
+    /// Waits for a moment. `false` when there have been enough.
+    #[inline]
+    fn goes_on(&mut self) -> bool {
+        // Who looks takes the line away from the one who is just about to write it.
+        (0..PAUSES).for_each(|_| std::hint::spin_loop());
+        self.looks += 1;
+        // To read the clock takes longer than to look.
+        if self.looks % CLOCK_AFTER == 0 {
+            let start = *self.start.get_or_insert_with(Instant::now);
+            if !is_spinning_of_use() || start.elapsed() >= SPIN || self.deadline.has_passed() {
+                return false;
+            }
+            if self.looks >= YIELD_AFTER {
+                std::thread::yield_now();
+            }
+        }
+        true
     }
 }
 

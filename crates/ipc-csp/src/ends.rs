@@ -10,7 +10,7 @@
 //! An end is an entry in a table, so that it counts from the moment it is made until nobody can have it any more: when it is dropped, when
 //! its process has died, when the message is lost that had it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -75,9 +75,11 @@ impl End {
     }
 
     /// The value that it came with is read.
-    fn arrive(&self) {
-        self.net.view.ends[self.entry].owner.store(self.net.me(), Ordering::SeqCst);
-        self.is_arriving.store(false, Ordering::Relaxed);
+    fn arrive(&self, slot: usize) {
+        let owner = &self.net.view.ends[self.entry].owner;
+        if owner.compare_exchange(in_hand(slot), self.net.me(), Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+            self.is_arriving.store(false, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn channel(&self) -> usize {
@@ -108,8 +110,9 @@ impl Drop for End {
 impl Net {
     pub(crate) fn add_end(&self, tag: Tag, owner: u64) -> Quick<usize> {
         let entry = self.claim_end_slot(owner)?;
-        self.channel(usize::from(tag.channel))?.had.fetch_or(1 << tag.kind as u32, Ordering::SeqCst);
         self.view.ends[entry].tag.store(tag.word(), Ordering::SeqCst);
+        // Afterwards: of a kind that there was and is not, the channel has ended.
+        self.channel(usize::from(tag.channel))?.had.fetch_or(1 << tag.kind as u32, Ordering::SeqCst);
         Ok(entry)
     }
 
@@ -137,6 +140,7 @@ impl Net {
         if channel.over.fetch_or(flag, Ordering::SeqCst) & flag != 0 {
             return Ok(());
         }
+        channel.news.0.fetch_add(1, Ordering::SeqCst);
         crash_point!("csp.over");
         // If somebody is stopped with the lock, those who wait find it out by themselves.
         let lock = self.lock_soon(index)?;
@@ -182,6 +186,15 @@ impl Net {
         }
     }
 
+    /// What a dead chooser had in hand of values that it had read, or that were withdrawn.
+    pub(crate) fn free_ends_in_hand(&self, slot: usize) {
+        for (entry, end) in self.ends().iter().enumerate() {
+            if end.owner.load(Ordering::SeqCst) == in_hand(slot) {
+                self.free_end_slot(entry);
+            }
+        }
+    }
+
     /// Whether an owner word stands for somebody, or something, that is there.
     pub(crate) fn is_owner_there(&self, owner: u64, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<bool> {
         if owner & IN_OFFER != 0 {
@@ -210,13 +223,15 @@ pub(crate) struct Encoded<'a> {
     net: &'a Net,
     pub(crate) bytes: Vec<u8>,
     entries: Vec<usize>,
+    /// It was written: the ends are the reader's, who may be in this process.
+    is_written: Cell<bool>,
 }
 
 impl<'a> Encoded<'a> {
     pub(crate) fn of<T: Serialize>(net: &'a Net, value: &T) -> Quick<Encoded<'a>> {
         let mut bytes = BYTES.take();
         bytes.clear();
-        let mut encoded = Encoded { net, bytes, entries: Vec::new() };
+        let mut encoded = Encoded { net, bytes, entries: Vec::new(), is_written: Cell::new(false) };
         let scope = Scope::enter(Some(Context::Encoding { net: net.me(), entries: Vec::new() }));
         let result = without_handles(|| Postcard::encode(value, &mut encoded.bytes));
         if let Some(Context::Encoding { entries, .. }) = scope.leave() {
@@ -224,6 +239,15 @@ impl<'a> Encoded<'a> {
         }
         result.map_err(Error::Encode)?;
         Ok(encoded)
+    }
+
+    pub(crate) fn has_ends(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// It went its way.
+    pub(crate) fn note_written(&self) {
+        self.is_written.set(true);
     }
 
     /// The ends in the value belong to that offer.
@@ -259,9 +283,9 @@ impl Drop for Encoded<'_> {
         if bytes.capacity() <= KEPT {
             BYTES.set(bytes);
         }
-        for entry in self.entries.drain(..) {
+        for entry in self.entries.drain(..).filter(|_| !self.is_written.get()) {
             let end = &self.net.view.ends[entry];
-            // Unless it went with the value.
+            // Not what a reader had in hand when the value was withdrawn.
             if end.owner.load(Ordering::SeqCst) == self.net.me() {
                 let tag = Tag::of(end.tag.load(Ordering::SeqCst));
                 self.net.free_end_slot(entry);
@@ -275,7 +299,7 @@ impl Drop for Encoded<'_> {
 const KEPT: usize = 1 << 16;
 
 thread_local! {
-    static BYTES: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
+    static BYTES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Decodes what was taken, and reads it. `None` if it was withdrawn.
@@ -296,17 +320,13 @@ pub(crate) fn decode<T: DeserializeOwned>(mut taken: Taken<'_>) -> Quick<Option<
     if bytes.capacity() <= KEPT {
         BYTES.set(bytes);
     }
-    if ends.is_empty() {
-        let is_read = taken.finish();
-        return match value {
-            _ if !is_read => Ok(None),
-            Ok(value) => Ok(Some(value)),
-            Err(error) => Err(Error::Decode(error).into()),
-        };
-    }
     let is_read = taken.finish();
-    ends.iter().for_each(|end| end.arrive()); // also of a value that was withdrawn: its writer has left them to us
-    crash_point!("csp.ends-read");
+    if !ends.is_empty() {
+        // Before the slot is given back, by which they are held. Also those of a value that was withdrawn: its writer has left them to us.
+        ends.iter().for_each(|end| end.arrive(slot));
+        crash_point!("csp.ends-read");
+    }
+    drop(taken);
     match value {
         _ if !is_read => Ok(None),
         Ok(value) => Ok(Some(value)),
@@ -351,7 +371,7 @@ impl Drop for Scope {
                 let known = Net::all().into_iter().find(|known| known.me() == net);
                 known.into_iter().for_each(|net| entries.iter().for_each(|entry| net.free_end_slot(*entry)));
             }
-            Some(Context::Decoding { ends, .. }) => ends.iter().for_each(|end| end.arrive()),
+            Some(Context::Decoding { slot, ends, .. }) => ends.iter().for_each(|end| end.arrive(slot)),
             None => {}
         }
     }

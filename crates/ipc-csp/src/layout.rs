@@ -26,9 +26,11 @@ pub(crate) const OFFERS: usize = 4096;
 pub(crate) const ENDS: usize = 8192;
 /// How many bytes of a value are kept in its offer.
 pub(crate) const INLINE: usize = 8 * INLINE_WORDS;
-const INLINE_WORDS: usize = 22;
-/// How far the places of long values are apart, and how long a value can be.
+const INLINE_WORDS: usize = 25;
+/// How far the places of long values are apart.
 pub(crate) const STRIDE: u64 = 1 << 32;
+/// How long a value can be.
+pub(crate) const LONGEST: u64 = u32::MAX as u64;
 /// How many bytes of a channel's name are kept.
 pub(crate) const NAME: usize = 32;
 
@@ -70,7 +72,14 @@ pub(crate) struct ChannelState {
     /// A hash of the type of its values.
     pub(crate) contents: AtomicU64,
     pub(crate) name: [AtomicU64; NAME / 8],
+    /// Those who are about to wait for it look here, and nowhere else, until it changes: whatever makes a communication possible counts up,
+    /// when it is done.
+    pub(crate) news: News,
 }
+
+/// A cache line of its own.
+#[repr(C, align(64))]
+pub(crate) struct News(pub(crate) AtomicU32);
 
 /// Flags of a channel.
 pub(crate) const CLOSED: u32 = 1;
@@ -118,10 +127,10 @@ pub(crate) struct OfferState {
     /// One more than the slot of who is taking it from the buffer; 0: nobody.
     pub(crate) taker: AtomicU32,
     /// How long the value is, in bytes.
-    pub(crate) len: AtomicU64,
+    pub(crate) len: AtomicU32,
     /// How many ends of channels are in it.
     pub(crate) ends: AtomicU32,
-    reserved: AtomicU32,
+    /// The first word of it is in the same cache line as what stands before it.
     pub(crate) inline: [AtomicU64; INLINE_WORDS],
 }
 

@@ -1,6 +1,6 @@
 //! The lists of a channel, under its lock.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 
 use ipc_core::crash_point;
@@ -23,6 +23,8 @@ pub(crate) struct ChannelLock<'a> {
     pub(crate) channel: &'a ChannelState,
     locked: Locked,
     poked: RefCell<Poked<'a>>,
+    /// There is a value, or room for one, that was not there before.
+    has_news: Cell<bool>,
 }
 
 /// Most often one at most.
@@ -35,7 +37,7 @@ struct Poked<'a> {
 impl<'a> ChannelLock<'a> {
     #[inline]
     pub(crate) fn new(net: &'a Net, index: usize, channel: &'a ChannelState, locked: Locked) -> ChannelLock<'a> {
-        ChannelLock { net, index, channel, locked, poked: RefCell::default() }
+        ChannelLock { net, index, channel, locked, poked: RefCell::default(), has_news: Cell::new(false) }
     }
 
     #[inline]
@@ -112,6 +114,7 @@ impl<'a> ChannelLock<'a> {
         crash_point!("csp.half-linked");
         behind.store(link, Ordering::Relaxed);
         list.len.store(list.len.load(Ordering::Relaxed).saturating_add(1), Ordering::Release);
+        self.has_news.set(true);
         Ok(())
     }
 
@@ -137,6 +140,9 @@ impl<'a> ChannelLock<'a> {
         behind.store(previous, Ordering::Relaxed);
         list.len.store(list.len.load(Ordering::Relaxed).saturating_sub(1), Ordering::Release);
         offer.list.store(0, Ordering::Relaxed);
+        if which == Which::Buffer || self.channel.capacity.load(Ordering::Relaxed) > 0 {
+            self.has_news.set(true);
+        }
         Ok(())
     }
 
@@ -208,6 +214,16 @@ impl<'a> ChannelLock<'a> {
         Ok(None)
     }
 
+    /// Whether somebody has a value from the buffer in hand, which is not read yet.
+    pub(crate) fn is_anything_taken(&self) -> bool {
+        self.channel.capacity.load(Ordering::Relaxed) > 0
+            && self.net.offers().iter().any(|offer| {
+                offer.owner.load(Ordering::SeqCst) == BUFFERED
+                    && offer.channel.load(Ordering::Relaxed) as usize == self.index
+                    && offer.taker.load(Ordering::SeqCst) != 0
+            })
+    }
+
     /// Frees an offer whose owner could not.
     pub(crate) fn bury(&self, index: usize) -> Quick<()> {
         self.unlink(index)?;
@@ -249,6 +265,22 @@ impl<'a> ChannelLock<'a> {
             None => poked.first = Some(chooser),
             Some(_) => poked.more.push(chooser),
         }
+    }
+
+    /// Whether room is for the writer of that offer: nobody has waited for longer, but for those who have been told and do not come. One of
+    /// them may be stopped.
+    pub(crate) fn is_next(&self, index: usize) -> Quick<bool> {
+        for entry in self.each(Which::Writers) {
+            let (other, offer) = entry?;
+            if other == index {
+                return Ok(true);
+            }
+            let (chooser, generation) = self.owner_of(offer)?;
+            if chooser.chooser.is_waiting(generation) && !chooser.chooser.is_poked() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Somebody leaves who was told to look, perhaps, and did not do what there is to be done: the next one is told.
@@ -307,6 +339,9 @@ impl Drop for ChannelLock<'_> {
     #[inline]
     fn drop(&mut self) {
         self.channel.lock.give_back(self.net.segment(), self.locked);
+        if self.has_news.get() {
+            self.channel.news.0.fetch_add(1, Ordering::Release);
+        }
         let poked = self.poked.get_mut();
         if let Some(first) = poked.first {
             crash_point!("csp.poked");

@@ -11,8 +11,8 @@ use ipc_sync::mechanism::{Lock, Locked};
 use crate::Error;
 use crate::error::Quick;
 use crate::layout::{
-    BUFFERED, CHANNELS, CHOOSERS, ChannelState, ChooserState, ENDS, EndState, INLINE, NetworkState, OFFERS, OfferState,
-    STRIDE, ZOMBIE,
+    BUFFERED, CHANNELS, CHOOSERS, ChannelState, ChooserState, ENDS, EndState, INLINE, LONGEST, NetworkState, OFFERS,
+    OfferState, STRIDE, ZOMBIE,
 };
 use crate::list::ChannelLock;
 
@@ -113,11 +113,14 @@ impl Net {
         self.segment().check_fork()?;
         let start = SLOT.get() % CHOOSERS;
         let me = self.me();
-        let index = claim(CHOOSERS, start, |slot| &self.view.choosers[slot].owner, me, &self.view.choosers_used);
+        let claim = || claim(CHOOSERS, start, |slot| &self.view.choosers[slot].owner, me, &self.view.choosers_used);
+        let index = claim().or_else(|| {
+            let _ = self.look_for_the_dead(true); // they may have some
+            claim()
+        });
         let index = index.ok_or_else(|| full("threads that communicate", CHOOSERS))?;
         if index != start {
             SLOT.set(index);
-            self.view.choosers[index].thread.store(nix::unistd::gettid().as_raw() as u32, Ordering::Relaxed);
         }
         crash_point!("csp.slot");
         Ok(Slot { net: self, index })
@@ -146,9 +149,9 @@ impl Net {
         if offer.ends.load(Ordering::Relaxed) != 0 {
             self.free_ends_of(index, offer.serial.load(Ordering::Relaxed));
         }
-        let len = offer.len.load(Ordering::Relaxed);
+        let len = u64::from(offer.len.load(Ordering::Relaxed));
         if len > INLINE as u64 {
-            let _ = self.segment().free_end(self.place_of(index), len.min(STRIDE).next_multiple_of(PAGE as u64));
+            let _ = self.segment().free_end(self.place_of(index), len.next_multiple_of(PAGE as u64));
         }
         offer.owner.store(0, Ordering::Release);
         self.offer_hint.store(index, Ordering::Relaxed);
@@ -162,10 +165,10 @@ impl Net {
     pub(crate) fn fill(&self, index: usize, bytes: &[u8]) -> Quick<()> {
         let offer = self.offer(index)?;
         let len = bytes.len() as u64;
-        if len > STRIDE {
-            return Err(Error::TooLarge { len, max: STRIDE }.into());
+        if len > LONGEST {
+            return Err(Error::TooLarge { len, max: LONGEST }.into());
         }
-        offer.len.store(len, Ordering::Relaxed);
+        offer.len.store(len as u32, Ordering::Relaxed);
         if bytes.len() <= INLINE {
             for (to, chunk) in offer.inline.iter().zip(bytes.chunks(8)) {
                 let mut word = [0; 8];
@@ -184,7 +187,7 @@ impl Net {
     /// Copies the value of an offer. If that was withdrawn meanwhile, they are any bytes.
     pub(crate) fn copy(&self, index: usize, to: &mut Vec<u8>) -> Quick<()> {
         let offer = self.offer(index)?;
-        let len = offer.len.load(Ordering::Relaxed);
+        let len = u64::from(offer.len.load(Ordering::Relaxed));
         if len <= INLINE as u64 {
             let words = offer.inline.iter().take(len.div_ceil(8) as usize);
             words.for_each(|word| to.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes()));
@@ -193,7 +196,7 @@ impl Net {
         }
         let place = self.place_of(index);
         // A length that is a lie must not take memory: so many bytes have been written there, for which somebody has paid.
-        if len > STRIDE || !self.segment().is_written(place, len)? {
+        if !self.segment().is_written(place, len)? {
             return Err(Error::Damaged("a value is not there").into());
         }
         to.try_reserve_exact(len as usize)
@@ -320,3 +323,11 @@ fn nets() -> std::sync::MutexGuard<'static, BTreeMap<u64, Weak<Net>>> {
 
 /// How many channels there can be is no more than fits into a tag.
 const _: () = assert!(CHANNELS <= 1 << 16 && OFFERS <= 1 << 16);
+
+/// This thread, as the system knows it.
+pub(crate) fn thread_id() -> u32 {
+    thread_local! {
+        static ID: u32 = nix::unistd::gettid().as_raw() as u32;
+    }
+    ID.with(|id| *id)
+}

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::choose::now;
 use crate::ends::{Kind, Tag};
 use crate::error::Quick;
-use crate::layout::{BUFFERED, CHANNELS, NO_READERS, NO_WRITERS, Which, ZOMBIE};
+use crate::layout::{BUFFERED, CHANNELS, ChooserState, NO_READERS, NO_WRITERS, OfferState, POISONED, Which, ZOMBIE};
 use crate::list::taker_of;
 use crate::net::Net;
 use crate::word::{Generation, State};
@@ -72,17 +72,28 @@ impl Net {
             }
             let (generation, word) = state.chooser.state();
             let is_needed = matches!(word, State::Taking { taker, .. } if self.is_slot_alive(taker, &mut is_alive)?);
-            let has_offers = self.offers().iter().any(|offer| {
-                let is_its = offer.chooser.load(Ordering::Relaxed) as usize == slot;
-                is_its && offer.owner.load(Ordering::SeqCst) == owner
-            });
-            if !is_needed && !has_offers {
+            // It may have died after the steps above: then the next one does them for it.
+            if !is_needed && !self.is_slot_in_use(slot, owner) {
                 state.chooser.withdraw(generation);
+                self.free_ends_in_hand(slot);
                 crash_point!("csp.slot-buried");
                 state.owner.store(0, Ordering::SeqCst);
             }
         }
         self.bury_ends(&mut is_alive)
+    }
+
+    /// Whether offers are made, or something is taken, in the name of a slot.
+    fn is_slot_in_use(&self, slot: usize, owner: u64) -> bool {
+        let is_offering = |offer: &OfferState| {
+            offer.chooser.load(Ordering::Relaxed) as usize == slot && offer.owner.load(Ordering::SeqCst) == owner
+        };
+        let is_taken = |offer: &OfferState| {
+            offer.taker.load(Ordering::SeqCst) as usize == slot + 1 && offer.owner.load(Ordering::SeqCst) == BUFFERED
+        };
+        let is_taking =
+            |state: &ChooserState| taker_of(state.chooser.state().1).is_some_and(|(taker, _)| taker == slot);
+        self.offers().iter().any(|offer| is_offering(offer) || is_taken(offer)) || self.choosers().iter().any(is_taking)
     }
 
     fn is_slot_alive(&self, slot: usize, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<bool> {
@@ -92,12 +103,18 @@ impl Net {
     /// Values that the dead were about to read go back to where they came from.
     fn return_what_was_taken(&self, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<()> {
         for (index, offer) in self.offers().iter().enumerate() {
-            let Some(taker) = offer.taker.load(Ordering::SeqCst).checked_sub(1) else { continue };
-            let taker = taker as usize;
-            if offer.owner.load(Ordering::SeqCst) != BUFFERED || self.is_slot_alive(taker, is_alive)? {
+            let link = offer.taker.load(Ordering::SeqCst);
+            let Some(taker) = link.checked_sub(1).map(|taker| taker as usize) else { continue };
+            // A slot without an owner is that of one who was done just now.
+            let who = self.chooser(taker)?.owner.load(Ordering::SeqCst);
+            if offer.owner.load(Ordering::SeqCst) != BUFFERED || who == 0 || is_alive(who)? {
                 continue;
             }
             let lock = self.lock_soon(offer.channel.load(Ordering::Relaxed) as usize)?;
+            // What the dead have taken stays as it is, but this one may have been done with it before.
+            if offer.owner.load(Ordering::SeqCst) != BUFFERED || offer.taker.load(Ordering::SeqCst) != link {
+                continue;
+            }
             self.return_ends(taker, index);
             lock.unlink(index)?;
             lock.link(index, Which::Buffer)?;
@@ -180,11 +197,14 @@ impl Net {
                 }
             }
             let lock = self.lock_soon(offer.channel.load(Ordering::Relaxed) as usize)?;
+            // Whoever had the lock before may have freed it, and it may be somebody else's.
+            if offer.owner.load(Ordering::SeqCst) != owner {
+                continue;
+            }
             lock.unlink(index)?;
             crash_point!("csp.offer-buried");
-            lock.pass_on()?;
-            drop(lock);
             self.free_offer(index);
+            lock.pass_on()?;
         }
         Ok(())
     }
@@ -222,6 +242,10 @@ impl Net {
             if living[index] == 0 {
                 self.free_channel(index)?;
                 continue;
+            }
+            let over = channel.over.load(Ordering::SeqCst);
+            if over & (POISONED | NO_READERS) != 0 && channel.buffer.len.load(Ordering::SeqCst) > 0 {
+                self.lock_soon(index)?.clear()?; // whoever marked it died before that
             }
             // Of a kind of which there has been one: of the others one may still be made.
             let had = channel.had.load(Ordering::SeqCst);

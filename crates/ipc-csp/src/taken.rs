@@ -57,19 +57,20 @@ impl<'a> Taken<'a> {
     }
 
     /// It is read. `false` if it was withdrawn: then it was never written.
-    pub(crate) fn finish(mut self) -> bool {
-        self.commit()
-    }
-
-    fn commit(&mut self) -> bool {
+    pub(crate) fn finish(&mut self) -> bool {
         if std::mem::replace(&mut self.is_over, true) {
             return false;
         }
         let net = self.slot.net;
         match self.source {
             None => {
+                let channel = net.view.offers[self.offer].channel.load(Ordering::Relaxed) as usize;
                 crash_point!("csp.emptying");
                 net.free_offer(self.offer);
+                // Of a channel that has ended this may have been what others waited for.
+                if net.channel(channel).is_ok_and(|channel| channel.over.load(Ordering::SeqCst) != 0) {
+                    let _ = net.lock_soon(channel).and_then(|lock| lock.poke_all()); // else they look by themselves
+                }
                 true
             }
             Some((slot, generation)) => {
@@ -89,7 +90,7 @@ impl<'a> Taken<'a> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         if self.slot.net.segment().is_original() {
-            self.commit();
+            self.finish();
         }
     }
 }
