@@ -1,14 +1,8 @@
-use std::thread;
-use std::time::{Duration, Instant};
+//! Channels and their ends: values, time, order, and how channels end.
 
 use ipc_csp::{Error, Network, Reader, Writer, parallel, process};
 
-const SHORT: Duration = Duration::from_millis(20);
-
-fn pair<T>(capacity: usize) -> (Writer<T>, Reader<T>) {
-    let channel = Network::new().unwrap().buffered::<T>(capacity).unwrap();
-    (channel.writer().unwrap(), channel.reader().unwrap())
-}
+use super::*;
 
 #[test]
 fn values_of_any_size_arrive_in_order() {

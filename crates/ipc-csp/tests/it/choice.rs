@@ -1,7 +1,8 @@
-use std::thread;
-use std::time::Duration;
+//! Choice: what it chooses, and when.
 
-use ipc_csp::{Choice, Network, pri_select, select};
+use ipc_csp::{Choice, pri_select, select};
+
+use super::*;
 
 #[test]
 fn crossing_offers_meet_and_agree() {
