@@ -113,7 +113,7 @@ fn visit(mut told: Connection<(), Address>) -> Outcome<()> {
     allow_many_files()?;
     let address = told.recv()?;
     let enter = || {
-        let manager = Manager::connect(address.clone(), KEY)?;
+        let manager = Manager::builder().authkey(KEY).separate().connect(address.clone())?;
         let value: Value<u64> = manager.open(NAME)?;
         check(value.get()?, VALUE)?;
         Ok((manager, value))
