@@ -26,8 +26,8 @@ use crate::word::{Generation, State};
 const SPIN: Duration = Duration::from_micros(50);
 /// How many looks there are between two at the clock, and after how many of those others get the processor in between: they may be those
 /// who are waited for.
-const CLOCK_AFTER: u32 = 16;
-const YIELD_AFTER: u32 = 64;
+const CLOCK_AFTER: u32 = 4;
+const YIELD_AFTER: u32 = 16;
 /// How many pauses to make before a look.
 const PAUSES: u32 = 4;
 /// How many guards a choice can have: a thread cannot hold many more locks.
@@ -167,8 +167,8 @@ impl<'a> Choice<'a, '_, '_> {
             return Ok(Some(Event::Over(error)));
         }
         if channel.capacity.load(Ordering::Relaxed) > 0 {
-            let is_full = channel.buffer.len.load(Ordering::Acquire) >= channel.capacity.load(Ordering::Relaxed);
-            if is_full || channel.writers.len.load(Ordering::Acquire) > 0 {
+            let is_full = channel.buffered.load(Ordering::Acquire) >= channel.capacity.load(Ordering::Relaxed);
+            if is_full || !channel.writers.is_empty() {
                 return Ok(None);
             }
             self.prepare(index)?;
@@ -177,7 +177,7 @@ impl<'a> Choice<'a, '_, '_> {
         }
         // A value with ends is offered once only: who has taken it, and is too late, has its ends in hand.
         let is_polite = is_polite && (deadline.is_now() || !self.guards[index].value.is_some_and(Encoded::has_ends));
-        if !is_polite || channel.readers.len.load(Ordering::Acquire) == 0 {
+        if !is_polite || channel.readers.is_empty() {
             return Ok(None);
         }
         self.offer_briefly(index)
@@ -253,7 +253,7 @@ impl<'a> Choice<'a, '_, '_> {
         self.prepare(index)?;
         // If somebody is stopped with the lock, nobody is ready.
         let Ok(lock) = self.net.lock_soon(self.guards[index].channel) else { return Ok(self.recall()) };
-        if lock.len(Which::Readers) == 0 {
+        if lock.channel.readers.is_empty() {
             drop(lock);
             return Ok(self.recall());
         }
@@ -324,7 +324,12 @@ impl<'a> Choice<'a, '_, '_> {
                 let ticket = chooser.wait.prepare();
                 if !self.is_awaited() {
                     match slices.limit() {
-                        Some(limit) => chooser.wait.sleep(ticket, limit),
+                        Some(limit) => {
+                            if chooser.since.load(Ordering::Relaxed) == 0 {
+                                chooser.since.store(now(), Ordering::Relaxed);
+                            }
+                            chooser.wait.sleep(ticket, limit);
+                        }
                         None => return Err(Error::Timeout.into()),
                     }
                 }
@@ -366,7 +371,7 @@ impl<'a> Choice<'a, '_, '_> {
 
     fn note_wait(&self, deadline: Deadline) {
         let state = self.slot().state();
-        state.since.store(now(), Ordering::Relaxed);
+        state.since.store(0, Ordering::Relaxed); // until it sleeps: to ask for the time takes longer than much else
         state.forever.store(u32::from(deadline == Deadline::NEVER), Ordering::Relaxed);
         state.thread.store(thread_id(), Ordering::Relaxed);
     }

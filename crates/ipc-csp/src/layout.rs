@@ -53,17 +53,19 @@ pub(crate) struct NetworkState {
 
 #[repr(C, align(64))]
 pub(crate) struct ChannelState {
+    // What a synchronous communication changes is in one cache line.
     pub(crate) lock: Lock,
     /// Flags: why nothing, or nothing more, goes through it.
     pub(crate) over: AtomicU32,
+    pub(crate) writers: ListState,
+    pub(crate) ticket: AtomicU32,
+
+    pub(crate) readers: ListState,
+    pub(crate) buffer: ListState,
+    /// How many values are in the buffer.
+    pub(crate) buffered: AtomicU32,
     /// Those flags of which all who wait have been told for certain.
     pub(crate) told: AtomicU32,
-    /// The lists, and how long they are, which may be read without the lock, as a hint.
-    pub(crate) buffer: ListState,
-    pub(crate) writers: ListState,
-    pub(crate) readers: ListState,
-    pub(crate) ticket: AtomicU64,
-    /// 0: free.
     pub(crate) generation: AtomicU32,
     pub(crate) last_generation: AtomicU32,
     pub(crate) capacity: AtomicU32,
@@ -92,7 +94,6 @@ pub(crate) const NO_WRITERS: u32 = 8;
 pub(crate) struct ListState {
     pub(crate) first: AtomicU32,
     pub(crate) last: AtomicU32,
-    pub(crate) len: AtomicU32,
 }
 
 #[repr(C, align(64))]
@@ -113,7 +114,7 @@ pub(crate) struct OfferState {
     /// The number of the participant, [`BUFFERED`] or [`ZOMBIE`]; 0: free.
     pub(crate) owner: AtomicU64,
     /// Its age among those of its channel.
-    pub(crate) ticket: AtomicU64,
+    pub(crate) ticket: AtomicU32,
     /// How often it was used.
     pub(crate) serial: AtomicU32,
     pub(crate) channel: AtomicU32,
@@ -130,6 +131,7 @@ pub(crate) struct OfferState {
     pub(crate) len: AtomicU32,
     /// How many ends of channels are in it.
     pub(crate) ends: AtomicU32,
+    reserved: AtomicU32,
     /// The first word of it is in the same cache line as what stands before it.
     pub(crate) inline: [AtomicU64; INLINE_WORDS],
 }
@@ -166,5 +168,5 @@ impl Which {
 #[cfg(not(loom))]
 const _: () = {
     assert!(size_of::<OfferState>() == 256 && size_of::<ChooserState>() == 64 && size_of::<EndState>() == 16);
-    assert!(size_of::<ChannelState>() % 64 == 0);
+    assert!(size_of::<ChannelState>() % 64 == 0 && std::mem::offset_of!(ChannelState, readers) == 64);
 };

@@ -49,13 +49,9 @@ impl<'a> ChannelLock<'a> {
         }
     }
 
-    pub(crate) fn len(&self, which: Which) -> usize {
-        self.list(which).len.load(Ordering::Relaxed) as usize
-    }
-
     /// A value can be put into the buffer, and nobody waits to do so.
     pub(crate) fn has_room(&self) -> bool {
-        self.len(Which::Buffer) < self.channel.capacity.load(Ordering::Relaxed) as usize
+        self.channel.buffered.load(Ordering::Relaxed) < self.channel.capacity.load(Ordering::Relaxed)
     }
 
     /// The oldest first. It may be changed meanwhile: the next one is read before one is given out.
@@ -77,7 +73,9 @@ impl<'a> ChannelLock<'a> {
 
     /// Gives an offer its age.
     pub(crate) fn stamp(&self, offer: &OfferState) {
-        offer.ticket.store(self.channel.ticket.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        let ticket = self.channel.ticket.load(Ordering::Relaxed).wrapping_add(1);
+        self.channel.ticket.store(ticket, Ordering::Relaxed);
+        offer.ticket.store(ticket, Ordering::Relaxed);
         offer.channel.store(self.index as u32, Ordering::Relaxed);
     }
 
@@ -92,7 +90,8 @@ impl<'a> ChannelLock<'a> {
         let mut left = OFFERS;
         while let Some(other) = before.checked_sub(1) {
             let other = self.net.offer(other as usize)?;
-            if other.ticket.load(Ordering::Relaxed) <= ticket {
+            // They go round.
+            if ticket.wrapping_sub(other.ticket.load(Ordering::Relaxed)) < 1 << 31 {
                 break;
             }
             before = other.previous.load(Ordering::Relaxed);
@@ -113,9 +112,16 @@ impl<'a> ChannelLock<'a> {
         after.store(link, Ordering::Relaxed);
         crash_point!("csp.half-linked");
         behind.store(link, Ordering::Relaxed);
-        list.len.store(list.len.load(Ordering::Relaxed).saturating_add(1), Ordering::Release);
+        if which == Which::Buffer {
+            self.count(1);
+        }
         self.has_news.set(true);
         Ok(())
+    }
+
+    fn count(&self, change: i32) {
+        let buffered = &self.channel.buffered;
+        buffered.store(buffered.load(Ordering::Relaxed).saturating_add_signed(change), Ordering::Release);
     }
 
     /// Takes an offer out of the list it is in, if it is in one.
@@ -138,7 +144,9 @@ impl<'a> ChannelLock<'a> {
         after.store(next, Ordering::Relaxed);
         crash_point!("csp.half-unlinked");
         behind.store(previous, Ordering::Relaxed);
-        list.len.store(list.len.load(Ordering::Relaxed).saturating_sub(1), Ordering::Release);
+        if which == Which::Buffer {
+            self.count(-1);
+        }
         offer.list.store(0, Ordering::Relaxed);
         if which == Which::Buffer || self.channel.capacity.load(Ordering::Relaxed) > 0 {
             self.has_news.set(true);
@@ -152,8 +160,8 @@ impl<'a> ChannelLock<'a> {
         for list in [&self.channel.buffer, &self.channel.writers, &self.channel.readers] {
             list.first.store(0, Ordering::Relaxed);
             list.last.store(0, Ordering::Relaxed);
-            list.len.store(0, Ordering::Relaxed);
         }
+        self.channel.buffered.store(0, Ordering::Relaxed);
         crash_point!("csp.rebuilding");
         for (index, offer) in self.net.offers().iter().enumerate() {
             let listed = Which::of(offer.list.load(Ordering::Relaxed));
@@ -285,10 +293,10 @@ impl<'a> ChannelLock<'a> {
 
     /// Somebody leaves who was told to look, perhaps, and did not do what there is to be done: the next one is told.
     pub(crate) fn pass_on(&self) -> Quick<()> {
-        if self.len(Which::Readers) > 0 && self.len(Which::Buffer) + self.len(Which::Writers) > 0 {
+        if !self.channel.readers.is_empty() && self.channel.has_values() {
             self.poke_one(Which::Readers)?;
         }
-        if self.len(Which::Writers) > 0 && self.has_room() {
+        if !self.channel.writers.is_empty() && self.has_room() {
             self.poke_one(Which::Writers)?;
         }
         Ok(())
@@ -300,6 +308,14 @@ impl<'a> ChannelLock<'a> {
             self.bury(entry?.0)?;
         }
         Ok(())
+    }
+}
+
+impl ListState {
+    /// Without the lock it is a hint.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.load(Ordering::Acquire) == 0
     }
 }
 
@@ -331,7 +347,7 @@ impl ChannelState {
     /// Whether there may be something to read. Without the lock it is a hint.
     #[inline]
     pub(crate) fn has_values(&self) -> bool {
-        self.buffer.len.load(Ordering::Acquire) != 0 || self.writers.len.load(Ordering::Acquire) != 0
+        !self.writers.is_empty() || !self.buffer.is_empty()
     }
 }
 

@@ -244,7 +244,7 @@ impl Net {
                 continue;
             }
             let over = channel.over.load(Ordering::SeqCst);
-            if over & (POISONED | NO_READERS) != 0 && channel.buffer.len.load(Ordering::SeqCst) > 0 {
+            if over & (POISONED | NO_READERS) != 0 && !channel.buffer.is_empty() {
                 self.lock_soon(index)?.clear()?; // whoever marked it died before that
             }
             // Of a kind of which there has been one: of the others one may still be made.

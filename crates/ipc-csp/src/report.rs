@@ -114,7 +114,7 @@ impl Report {
             ChannelReport {
                 number,
                 name: net.name_of(number),
-                buffered: channel.buffer.len.load(Ordering::Relaxed) as usize,
+                buffered: channel.buffered.load(Ordering::Relaxed) as usize,
                 capacity: channel.capacity.load(Ordering::Relaxed) as usize,
                 readers: count(Kind::Reader as u8),
                 writers: count(Kind::Writer as u8),
@@ -212,7 +212,8 @@ fn waiting(net: &Net) -> Quick<Vec<(u64, Waiting)>> {
         let is_open = state.chooser.is_waiting(offer.generation.load(Ordering::SeqCst));
         let Some(who) = Participant::from_number(owner).filter(|_| is_open) else { continue };
         let (_, entry) = all.entry(slot).or_insert_with(|| {
-            let since = now().saturating_sub(state.since.load(Ordering::Relaxed));
+            let since = state.since.load(Ordering::Relaxed);
+            let since = if since == 0 { 0 } else { now().saturating_sub(since) };
             let (reads, writes) = (Vec::new(), Vec::new());
             let forever = state.forever.load(Ordering::Relaxed) != 0;
             let thread = state.thread.load(Ordering::Relaxed);
