@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::rows::{self, Row};
+use crate::unit::Unit;
 
 /// Rows that do the same job, and are compared with the reference among them.
 pub(crate) struct Group {
@@ -24,26 +25,6 @@ pub(crate) enum Placement {
     TwoCpus,
     /// Where the scheduler puts them.
     Free,
-}
-
-/// What a figure is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unit {
-    Nanoseconds,
-    Microseconds,
-    MessagesPerSecond,
-    ConnectionsPerSecond,
-    OperationsPerSecond,
-    GigabytesPerSecond,
-    /// Counted, not timed: one round tells all.
-    AllocationsPerMessage,
-    /// Processor time in a hundred of real time.
-    Percent,
-    /// How many times as much one thing is as another.
-    Times,
-    Threads,
-    Bytes,
-    Kibibytes,
 }
 
 pub(crate) static PING_PONG: Group = Group {
@@ -432,8 +413,33 @@ pub(crate) static MANAGER_OBJECTS: Group = Group {
     placement: Placement::Free,
 };
 
+// Free, as the four are to share the machine as they would.
+pub(crate) static CSP_COMMSTIME: Group = Group {
+    id: "csp-commstime",
+    title: "commstime: prefix, delta, successor and consumer in a circle",
+    about: "time per communication of 8 B, of which there are four for each number that the consumer gets; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::Free,
+};
+
+pub(crate) static CSP_RENDEZVOUS: Group = Group {
+    id: "csp-rendezvous",
+    title: "channel, 8 B, two CPUs",
+    about: "time per communication, while one only writes and the other one only reads; 1 µs is asked for; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::TwoCpus,
+};
+
+pub(crate) static CSP_SELECT: Group = Group {
+    id: "csp-select",
+    title: "choice between 8 channels, 8 B, two CPUs",
+    about: "time per communication, while the other one writes to any of the channels at random; less is better",
+    unit: Unit::Nanoseconds,
+    placement: Placement::TwoCpus,
+};
+
 /// All of them, in the order in which they are measured.
-pub(crate) static ALL: [&Group; 47] = [
+pub(crate) static ALL: [&Group; 50] = [
     &PING_PONG,
     &ONE_WAY,
     &TYPED,
@@ -481,56 +487,14 @@ pub(crate) static ALL: [&Group; 47] = [
     &MANAGER_IDLE,
     &MANAGER_IDLE_THREADS,
     &MANAGER_OBJECTS,
+    &CSP_COMMSTIME,
+    &CSP_RENDEZVOUS,
+    &CSP_SELECT,
 ];
 
 impl Group {
     pub(crate) fn rows(&self) -> Vec<&'static Row> {
         rows::ALL.iter().copied().flatten().filter(|row| row.group.id == self.id).collect()
-    }
-}
-
-impl Unit {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Unit::Nanoseconds => "ns",
-            Unit::Microseconds => "µs",
-            Unit::MessagesPerSecond => "messages/s",
-            Unit::ConnectionsPerSecond => "connections/s",
-            Unit::OperationsPerSecond => "operations/s",
-            Unit::GigabytesPerSecond => "GB/s",
-            Unit::AllocationsPerMessage => "allocations",
-            Unit::Percent => "%",
-            Unit::Times => "times",
-            Unit::Threads => "threads",
-            Unit::Bytes => "B",
-            Unit::Kibibytes => "KiB",
-        }
-    }
-
-    /// For people: three or four digits that mean something.
-    pub(crate) fn show(self, figure: f64) -> String {
-        match self {
-            Unit::Nanoseconds | Unit::Microseconds if figure < 100.0 => format!("{figure:.1}"),
-            Unit::Nanoseconds | Unit::Microseconds => format!("{figure:.0}"),
-            Unit::MessagesPerSecond | Unit::OperationsPerSecond if figure >= 1e6 => format!("{:.2} M", figure / 1e6),
-            Unit::MessagesPerSecond | Unit::OperationsPerSecond => format!("{:.0} k", figure / 1e3),
-            Unit::ConnectionsPerSecond | Unit::Threads | Unit::Bytes => format!("{figure:.0}"),
-            Unit::Kibibytes => format!("{figure:.1}"),
-            Unit::GigabytesPerSecond | Unit::AllocationsPerMessage | Unit::Times => format!("{figure:.2}"),
-            Unit::Percent => format!("{figure:.4}"),
-        }
-    }
-
-    pub(crate) fn is_counted(self) -> bool {
-        self == Unit::AllocationsPerMessage
-    }
-
-    /// Whether a figure means something by itself, on any machine, so that it needs no reference.
-    pub(crate) fn is_absolute(self) -> bool {
-        matches!(
-            self,
-            Unit::AllocationsPerMessage | Unit::Percent | Unit::Times | Unit::Threads | Unit::Bytes | Unit::Kibibytes
-        )
     }
 }
 

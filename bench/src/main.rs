@@ -7,7 +7,8 @@
 //! group once, one after the other, so that what disturbs the machine for a while disturbs all of them; ratios are taken
 //! within a round.
 //!
-//! - `rows/` has one file per mechanism or peer, and the list of them: the place to add one. `groups` says what can be measured.
+//! - `rows/` has one file per mechanism or peer, and the list of them: the place to add one. `groups` says what can be measured, `unit` what
+//!   a figure is.
 //! - `plan` starts processes on their processors, `window` times them, `message` numbers and checks what they send.
 //! - `transfer` and `latency` measure messages from one process to another, `crowd` from several to several, whoever carries them;
 //!   `stream` carries them over the kernel's streams. `pictures` does so with many sizes, and `chart` draws that.
@@ -15,6 +16,7 @@
 //! - `network` measures connections that begin with an address, whoever carries them: `visitors` how many a server can receive,
 //!   and `fairness` how evenly it serves a thousand at once.
 //! - `store` measures dictionaries in a server, whoever serves.
+//! - `csp` measures channels on which processes or threads meet, whoever makes them.
 //! - `exclusion` measures locks and semaphores, and `memory` numbers and bytes that are shared, whoever made them; `raw` has
 //!   what one writes by hand instead.
 //! - `runner` does the rounds, with `probe` and `machine` watching for disturbances; `report` makes tables of it.
@@ -24,6 +26,7 @@ mod alloc;
 mod args;
 mod chart;
 mod crowd;
+mod csp;
 mod exclusion;
 mod failure;
 mod fairness;
@@ -46,6 +49,7 @@ mod stats;
 mod store;
 mod stream;
 mod transfer;
+mod unit;
 mod visitors;
 mod window;
 

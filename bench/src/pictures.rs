@@ -6,11 +6,12 @@ use std::path::Path;
 use crate::args::Args;
 use crate::chart::{Chart, Line};
 use crate::failure::{Failure, Outcome};
-use crate::groups::{Placement, Unit};
+use crate::groups::Placement;
 use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::runner::plan;
 use crate::stats::median;
+use crate::unit::Unit;
 
 pub(crate) struct Picture {
     pub(crate) file: &'static str,

@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use crate::args::Args;
 use crate::failure::{Failure, Outcome};
-use crate::groups::{Group, Placement, Unit};
+use crate::groups::{Group, Placement};
 use crate::machine::Machine;
 use crate::plan::Plan;
 use crate::rows::{Goal, Row};
 use crate::stats::Summary;
+use crate::unit::Unit;
 
 /// When others use more than this part of the machine, it is their figures that are seen.
 const DISTURBED: f64 = 0.05;

@@ -5,6 +5,8 @@ mod bare_ring;
 mod buffered_socket;
 mod command;
 mod connection;
+mod crossbeam;
+mod csp;
 mod fifo;
 mod iceoryx2;
 mod interprocess;
@@ -15,6 +17,7 @@ mod pictures;
 mod posix_mq;
 mod process;
 mod pthread;
+mod pycsp;
 mod python;
 mod queue;
 mod queue_spsc;
@@ -64,6 +67,10 @@ pub(crate) const ALL: &[&[Row]] = &[
     manager::ROWS,
     manager_memory::ROWS,
     redis::ROWS,
+    crossbeam::ROWS,
+    csp::ROWS,
+    crossbeam::CHOICES,
+    pycsp::ROWS,
     interprocess::ROWS,
     ipc_channel::ROWS,
     posix_mq::ROWS,

@@ -6,10 +6,11 @@ use super::queue::{Copied, InPlace, Single};
 use super::raw_pipe::Pipe;
 use super::raw_socket::SocketPair;
 use crate::crowd;
-use crate::groups::{Placement, Unit};
+use crate::groups::Placement;
 use crate::message::Filled;
 use crate::pictures::{Curve, Picture};
 use crate::transfer::bandwidth;
+use crate::unit::Unit;
 
 pub(crate) const ALL: &[Picture] = &[
     Picture {

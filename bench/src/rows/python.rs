@@ -52,8 +52,13 @@ pub(crate) const ROWS: &[Row] = &[
 const SCRIPT: &str = include_str!("python.py");
 
 fn ask(what: &str, plan: &Plan) -> Outcome<f64> {
+    ask_script(SCRIPT, what, plan)
+}
+
+/// Runs a script, which gets what to measure, how long, and the peer's processor, if it is to have a certain one.
+pub(super) fn ask_script(script: &str, what: &str, plan: &Plan) -> Outcome<f64> {
     let mut command = Command::new("python3");
-    command.args(["-I", "-c", SCRIPT, what]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["-I", "-c", script, what]).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.args([plan.window.warm_up, plan.window.length].map(|time| time.as_nanos().to_string()));
     command.args(plan.cpus.map(|(_, peer)| peer.to_string()));
     let child = match on_cpu(plan.cpus.map(|cpus| cpus.0), || Ok::<_, Failure>(command.spawn()))? {
@@ -65,6 +70,8 @@ fn ask(what: &str, plan: &Plan) -> Outcome<f64> {
         Some(0) => Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?),
         // What a shell says, and so pyenv's script of this name.
         Some(127) => Err(Failure::missing("there is no python3")),
+        // What a script of ours says if there is nothing to measure.
+        Some(69) => Err(Failure::missing(String::from_utf8_lossy(&output.stderr).trim())),
         _ => {
             let complaint = String::from_utf8_lossy(&output.stderr);
             Err(Failure::new(format!("python3: {}: {}", output.status, complaint.lines().last().unwrap_or_default())))
