@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::expected;
 use super::outcome::{Outcome, Tally};
-use super::steps::{Job, check};
+use super::steps::{BUILT_BY_TESTS, Job, check};
 use crate::process::Streams;
 use crate::workspace::forget_cargo_run;
 
@@ -22,8 +22,7 @@ pub(super) fn run(job: &Job) -> Outcome {
     if names.is_empty() && files.is_empty() {
         return Outcome::not_run("no examples");
     }
-    // As the tests have built them.
-    let build = check(job.cargo(&["build", "--package", PACKAGE, "--examples"]));
+    let build = check(job.cargo(&BUILT_BY_TESTS));
     if build.output().is_some() {
         return build;
     }

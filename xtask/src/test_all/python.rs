@@ -1,13 +1,20 @@
 //! Every CPython of this machine at the other end of our pipes.
 
+use std::process::Command;
+
 use super::outcome::{Outcome, Tally};
-use super::steps::Job;
+use super::steps::{BUILT_BY_TESTS, Job, check};
 use crate::process::{Finished, Streams};
+use crate::workspace::forget_cargo_run;
 
 pub(super) fn run(job: &Job) -> Outcome {
-    let mut command = job.workspace.cargo();
-    command.args(["run", "--quiet", "--package", "ipc-tests", "--bin", "with_python"]);
-    match job.run(&mut command, Streams::Apart, job.deadline) {
+    let build = check(job.cargo(&BUILT_BY_TESTS));
+    if build.output().is_some() {
+        return build;
+    }
+    let mut command = Command::new(job.workspace.target.join("debug/with_python"));
+    forget_cargo_run(&mut command);
+    match job.run(command.current_dir(&job.workspace.root), Streams::Apart, job.deadline) {
         Ok(finished) => judge(&finished),
         Err(error) => Outcome::failed(error),
     }

@@ -1,5 +1,6 @@
 //! The steps in their order, and those that are little more than one call of cargo.
 
+use std::num::NonZero;
 use std::process::Command;
 use std::time::Instant;
 
@@ -48,6 +49,11 @@ pub(super) const STEPS: &[Step] = &[
         run: kills::run,
     },
 ];
+
+/// Programs that other steps run, as the tests have built them: for fewer packages, cargo would choose other features of the
+/// libraries, and build everything once more.
+pub(super) const BUILT_BY_TESTS: [&str; 6] =
+    ["build", "--workspace", "--all-features", "--bin", "with_python", "--examples"];
 
 impl Job<'_> {
     /// Runs cargo with everything it prints in one text; an error is a text, too.
@@ -120,7 +126,10 @@ fn features(job: &Job) -> Outcome {
 
 fn tests(job: &Job) -> Outcome {
     if job.has("nextest") {
-        let arguments = ["nextest", "run", "--workspace", "--all-features", "--no-fail-fast"];
+        // Many tests do little but wait, for their processes or for a time to pass.
+        let threads = (2 * std::thread::available_parallelism().map_or(1, NonZero::get)).to_string();
+        let arguments =
+            ["nextest", "run", "--workspace", "--all-features", "--no-fail-fast", "--test-threads", &threads];
         return test_run(job.cargo(&arguments), counts::from_nextest, "nextest");
     }
     let arguments = ["test", "--workspace", "--lib", "--bins", "--tests", "--all-features", "--no-fail-fast"];

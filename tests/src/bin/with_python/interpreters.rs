@@ -45,6 +45,11 @@ pub(crate) struct Search {
     pub(crate) silent: Vec<PathBuf>,
 }
 
+/// The interpreter in this file, if it is one.
+pub(crate) fn at(path: &Path) -> Option<Interpreter> {
+    ask(path).flatten()
+}
+
 /// Looks on PATH and among the versions of pyenv.
 pub(crate) fn search() -> Search {
     let (mut found, mut silent) = (Vec::<Interpreter>::new(), Vec::new());

@@ -12,9 +12,11 @@ mod peer;
 mod sockets;
 
 use std::error::Error;
+use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ipc_pipe::{Bytes, Connection, Error as PipeError, duplex_with_codec, simplex_with_codec};
@@ -52,31 +54,75 @@ const MANY: usize = 1000;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {})); // the message stands in the interpreter's line
-    let Search { found, silent } = interpreters::search();
-    let (mut passed, mut failed) = (0, 0);
-    for python in &found {
-        let mut failures = Vec::new();
-        let in_memory = if python.minor() < memory::SINCE { &[] } else { memory::CASES };
-        let all: Vec<&Case> = CASES.iter().chain(in_memory).chain(sockets::CASES).chain(fifos::CASES).collect();
-        let cases = all.len();
-        for (name, case) in all {
-            let result = catch_unwind(AssertUnwindSafe(|| case(python).map_err(|error| error.to_string())));
-            if let Err(text) = result.unwrap_or_else(|panic| Err(text_of(&*panic))) {
-                failures.push(format!("{name}: {text}"));
-            }
-        }
-        failed += failures.len();
-        passed += cases - failures.len();
+    if let Some(path) = std::env::args_os().nth(1) {
+        let Some(python) = interpreters::at(path.as_ref()) else { return ExitCode::FAILURE };
+        let (passed, failures) = try_all(&python);
+        let failed = failures.len();
         match failures.as_slice() {
-            [] => println!("{}: {cases} cases ok", python.version),
+            [] => println!("{}: {passed} cases ok", python.version),
             _ => println!("{} ({}): FAILED {}", python.version, python.path.display(), failures.join("\n  FAILED ")),
         }
+        println!("{passed} passed, {failed} failed");
+        return ExitCode::SUCCESS;
     }
+    let Search { found, silent } = interpreters::search();
+    let counts: Vec<(usize, usize)> = side_by_side(&found, |python| {
+        // In a process of its own, so that none of them starts a Python with copies of another one's files.
+        let program = std::env::current_exe().expect("Linux knows it");
+        let output = std::process::Command::new(program).arg(&python.path).output().expect("it can be started again");
+        let text = String::from_utf8_lossy(&output.stdout);
+        match text.trim_end().rsplit_once('\n').and_then(|(rows, counts)| Some((rows, counted(counts)?))) {
+            Some((rows, counts)) => {
+                println!("{rows}");
+                counts
+            }
+            None => {
+                println!("{}: {}\n{text}{}", python.version, output.status, String::from_utf8_lossy(&output.stderr));
+                (0, 1)
+            }
+        }
+    });
+    let (passed, failed) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
     let list = |words: Vec<String>| if words.is_empty() { "none".to_owned() } else { words.join(" ") };
     let ran = list(found.iter().map(|python| python.version.clone()).collect());
     println!("ran: {ran}; did not answer: {}", list(silent.iter().map(|path| path.display().to_string()).collect()));
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How many cases go as they should, and what is wrong with the others.
+fn try_all(python: &Interpreter) -> (usize, Vec<String>) {
+    let in_memory = if python.minor() < memory::SINCE { &[] } else { memory::CASES };
+    let all: Vec<&Case> = CASES.iter().chain(in_memory).chain(sockets::CASES).chain(fifos::CASES).collect();
+    let cases = all.len();
+    let mut failures = Vec::new();
+    for (name, case) in all {
+        let result = catch_unwind(AssertUnwindSafe(|| case(python).map_err(|error| error.to_string())));
+        if let Err(text) = result.unwrap_or_else(|panic| Err(text_of(&*panic))) {
+            failures.push(format!("{name}: {text}"));
+        }
+    }
+    (cases - failures.len(), failures)
+}
+
+/// Does `work` with each, as many at a time as there are processors.
+fn side_by_side<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let turn = || all.get(next.fetch_add(1, Ordering::Relaxed));
+        std::iter::from_fn(turn).map(&work).collect::<Vec<R>>()
+    };
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..processors).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no worker panics")).collect()
+    })
+}
+
+/// Reads `60 passed, 1 failed`.
+fn counted(line: &str) -> Option<(usize, usize)> {
+    let (passed, failed) = line.strip_suffix(" failed")?.split_once(" passed, ")?;
+    Some((passed.parse().ok()?, failed.parse().ok()?))
 }
 
 fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
