@@ -115,8 +115,9 @@ impl Endpoint {
         retry(|| Ok(nix::unistd::write(self.fd(), &part[..part.len().min(PIPE_BUF)])?))
     }
 
-    /// Reads some bytes; waits for them only if `may_wait`, else fails with `WouldBlock`.
-    pub(crate) fn read(&self, buf: &mut [u8], may_wait: bool) -> io::Result<Arrival> {
+    /// Reads some bytes; waits for them only if `may_wait`, else fails with `WouldBlock`. Unless it `takes_handles`, those that come with
+    /// them are closed by the kernel, which costs less than to look for them.
+    pub(crate) fn read(&self, buf: &mut [u8], may_wait: bool, takes_handles: bool) -> io::Result<Arrival> {
         let result = match self.kind {
             Kind::Pipe => {
                 if !may_wait && !self.poll(PollFlags::POLLIN, Deadline::NOW)? {
@@ -124,8 +125,8 @@ impl Endpoint {
                 }
                 retry(|| Ok((nix::unistd::read(self.fd(), buf)?, None)))
             }
-            Kind::Local => retry(|| sys::recv_with_descriptors(self.fd(), buf, !may_wait)),
-            Kind::Network => {
+            Kind::Local if takes_handles => retry(|| sys::recv_with_descriptors(self.fd(), buf, !may_wait)),
+            Kind::Local | Kind::Network => {
                 let flags = if may_wait { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
                 retry(|| Ok((nix::sys::socket::recv(self.fd().as_raw_fd(), buf, flags)?, None)))
             }

@@ -293,7 +293,8 @@ impl<T, C> Receiver<T, C> {
             let mut filled = self.inbox.take_long(buffer);
             let mut patience = Patience::until(deadline);
             while filled < len {
-                let read = read(&self.endpoint, &mut buffer[filled..], self.spin, deadline);
+                let how = self.how();
+                let read = read(&self.endpoint, &mut buffer[filled..], how, deadline);
                 let read = read.and_then(|arrival| self.inbox.admit(arrival));
                 filled += read.as_ref().map_or(0, |n| *n);
                 match read.and_then(|_| check(filled < len, &mut patience)) {
@@ -331,7 +332,8 @@ impl<T, C> Receiver<T, C> {
         } else {
             self.inbox.spill(len);
             while self.inbox.filled < len {
-                let read = read(&self.endpoint, self.inbox.long_room(len), self.spin, deadline)?;
+                let how = self.how();
+                let read = read(&self.endpoint, self.inbox.long_room(len), how, deadline)?;
                 self.inbox.filled += self.inbox.admit(read)?;
                 check(self.inbox.filled < len, &mut patience)?;
             }
@@ -361,9 +363,14 @@ impl<T, C> Receiver<T, C> {
         }
     }
 
+    fn how(&self) -> How {
+        How { spin: self.spin, takes_handles: self.max_handles > 0 }
+    }
+
     /// Reads into the buffer what has arrived, at least a byte.
     fn fill(&mut self, deadline: Deadline) -> Result<()> {
-        let read = read(&self.endpoint, self.inbox.room(), self.spin, deadline)?;
+        let how = self.how();
+        let read = read(&self.endpoint, self.inbox.room(), how, deadline)?;
         self.inbox.end += self.inbox.admit(read)?;
         Ok(())
     }
@@ -373,17 +380,31 @@ fn check(incomplete: bool, patience: &mut Patience) -> Result<()> {
     if incomplete && !patience.lasts() { Err(Error::Timeout) } else { Ok(()) }
 }
 
+/// How to read.
+#[derive(Clone, Copy)]
+struct How {
+    spin: Duration,
+    takes_handles: bool,
+}
+
 /// Reads what has arrived, as soon as something has.
-fn read(endpoint: &Endpoint, buffer: &mut [u8], spin: Duration, deadline: Deadline) -> Result<Arrival> {
-    let spin_until = if spin.is_zero() || deadline.is_now() { None } else { Instant::now().checked_add(spin) };
+fn read(endpoint: &Endpoint, buffer: &mut [u8], how: How, deadline: Deadline) -> Result<Arrival> {
+    let mut is_spinning = !how.spin.is_zero() && !deadline.is_now();
+    let mut until = None;
+    let mut turn = 0u32;
     loop {
-        let spinning = spin_until.is_some_and(|end| Instant::now() < end && !deadline.has_passed());
-        match endpoint.read(buffer, deadline == Deadline::NEVER && !spinning) {
+        match endpoint.read(buffer, deadline == Deadline::NEVER && !is_spinning, how.takes_handles) {
             Ok(arrival) => return Ok(arrival),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(Error::io("read from the connection")(error)),
         }
-        if spinning {
+        if is_spinning {
+            if turn % CLOCK_AFTER == 0 {
+                let now = Instant::now();
+                let until = *until.get_or_insert(now.checked_add(how.spin));
+                is_spinning = until.is_some_and(|until| now < until) && !deadline.has_passed();
+            }
+            turn = turn.wrapping_add(1);
             std::hint::spin_loop();
             continue;
         }
@@ -395,6 +416,9 @@ fn read(endpoint: &Endpoint, buffer: &mut [u8], spin: Duration, deadline: Deadli
         }
     }
 }
+
+/// How many turns there are between two looks at the clock.
+const CLOCK_AFTER: u32 = 8;
 
 /// Receives message after message; ends at the end of the stream. See [`Receiver::iter`].
 ///
