@@ -3,6 +3,11 @@
 
 mod arrays;
 mod controls;
+mod csp;
+mod csp_census;
+mod csp_ledger;
+mod csp_member;
+mod csp_rounds;
 mod fifo;
 mod fifo_connect;
 mod fifo_controls;
@@ -84,6 +89,10 @@ const fn fifo(name: &'static str, about: &'static str, points: Points, round: fn
 
 const fn manager(name: &'static str, about: &'static str, points: Points, round: fn(&mut campaign::Round)) -> Scenario {
     Scenario { of: "manager", name, about, points, round, control: None }
+}
+
+const fn csp(name: &'static str, about: &'static str, points: Points, round: fn(&mut campaign::Round)) -> Scenario {
+    Scenario { of: "csp", name, about, points, round, control: None }
 }
 
 const fn manager_control(
@@ -372,6 +381,20 @@ const SCENARIOS: &[Scenario] = &[
     manager_control("control-deaf", "one hears of no death", Flaw::Untold, manager_controls::untold),
     manager_control("control-kept-proxy", "one keeps what it was given", Flaw::Left, manager_controls::left),
     manager_control("control-value-lock", "a value as a lock", Flaw::Hang, manager_controls::hang),
+    csp("csp-writer", "killed while it writes, as one of three", WRITING_TO, csp_rounds::writer),
+    csp("csp-reader", "killed while it reads, as one of three", READING_FROM, csp_rounds::reader),
+    csp("csp-buffered-writer", "killed while it writes to a buffer", WRITING_TO_BUFFER, csp_rounds::buffered_writer),
+    csp("csp-buffered-reader", "killed while it reads from a buffer", READING_FROM_BUFFER, csp_rounds::buffered_reader),
+    csp("csp-impatient", "killed among those who do not wait long", CHOOSING, csp_rounds::impatient),
+    csp("csp-threads", "killed while four threads of it write and read", COMMUNICATING, csp_rounds::threads),
+    csp("csp-ring", "killed while it reads or writes, in a ring", CHOOSING, csp_rounds::ring),
+    csp("csp-mesh", "killed while it chooses between six channels' ends", CHOOSING, csp_rounds::mesh),
+    csp("csp-mesh-threads", "killed while two threads of it choose", CHOOSING, csp_rounds::mesh_threads),
+    csp("csp-many-deaths", "forty are killed in one network", CHOOSING, csp_rounds::many_deaths),
+    csp("csp-closed", "killed while it closes a channel", ENDING, csp_rounds::closed),
+    csp("csp-poisoned", "killed while it poisons a channel", ENDING, csp_rounds::poisoned),
+    csp("csp-last-writer", "killed as the last one who writes", COMMUNICATING, csp_rounds::last_writer),
+    csp("csp-last-reader", "killed as the last one who reads", COMMUNICATING, csp_rounds::last_reader),
 ];
 
 fn main() -> ExitCode {

@@ -269,3 +269,64 @@ pub(crate) const STARTING: Points = &[
     ("manager.asked", 60),
     ("manager.granted", 4),
 ];
+
+pub(crate) const WRITING_TO: Points = &[
+    ("csp.slot", 40),
+    ("csp.filled", 40),
+    ("csp.listed", 40),
+    ("csp.half-linked", 40),
+    ("csp.linked", 40),
+    ("csp.offered", 40),
+    ("csp.poked", 20),
+    ("csp.withdrawn", 40),
+];
+pub(crate) const READING_FROM: Points = &[
+    ("csp.slot", 40),
+    ("csp.taken", 40),
+    ("csp.half-unlinked", 40),
+    ("csp.unlinked", 40),
+    ("csp.copied", 40),
+    ("csp.committing", 40),
+    ("csp.committed", 40),
+    ("csp.offered", 20),
+];
+pub(crate) const WRITING_TO_BUFFER: Points = &[
+    ("csp.filled", 40),
+    ("csp.buffered", 40),
+    ("csp.listed", 40),
+    ("csp.half-linked", 40),
+    ("csp.poked", 20),
+    ("csp.linked", 10),
+    ("csp.offered", 10),
+];
+pub(crate) const READING_FROM_BUFFER: Points = &[
+    ("csp.slot", 40),
+    ("csp.buffered-taken", 40),
+    ("csp.half-unlinked", 40),
+    ("csp.copied", 40),
+    ("csp.emptying", 40),
+    ("csp.poked", 20),
+];
+pub(crate) const COMMUNICATING: Points = &[
+    ("csp.listed", 40),
+    ("csp.taken", 20),
+    ("csp.buffered", 20),
+    ("csp.buffered-taken", 20),
+    ("csp.half-unlinked", 40),
+    ("csp.copied", 40),
+    ("csp.poked", 20),
+];
+pub(crate) const CHOOSING: Points = &[
+    ("csp.filled", 60),
+    ("csp.linked", 40),
+    ("csp.half-linked", 40),
+    ("csp.offered", 40),
+    ("csp.taken", 20),
+    ("csp.unlinked", 20),
+    ("csp.half-unlinked", 40),
+    ("csp.copied", 20),
+    ("csp.committed", 20),
+    ("csp.withdrawn", 20),
+    ("csp.poked", 20),
+];
+pub(crate) const ENDING: Points = &[("csp.over", 1), ("csp.copied", 20), ("csp.over", 1), ("csp.offered", 20)];
