@@ -2,9 +2,12 @@
 
 mod channels;
 mod choice;
+mod compose;
 mod ends;
+mod limits;
 mod races;
 mod report;
+mod values;
 
 use std::thread;
 use std::time::{Duration, Instant};
