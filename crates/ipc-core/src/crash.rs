@@ -181,6 +181,7 @@ mod active {
         "csp.committing",
         "csp.committed",
         "csp.emptying",
+        "csp.freeing",
         "csp.withdrawn",
         "csp.rebuilding",
         "csp.putting-back",

@@ -218,6 +218,12 @@ impl Drop for OutgoingScope {
     }
 }
 
+/// Whether what is being encoded just now goes where handles can go along: over a connection, or to a process. For the crates of the
+/// mechanisms.
+pub fn takes_handles() -> bool {
+    TABLE.get() != Table::Closed
+}
+
 /// Runs `f`, which encodes or decodes what goes through memory: nothing in it can take handles along, also if a message of a connection
 /// is just being encoded. For the crates of the mechanisms.
 #[inline]

@@ -103,6 +103,6 @@ pub use crate::{
     wait::{Waitable, wait},
 };
 #[doc(hidden)]
-pub use crate::{complaint::explain, handle::without_handles, raw::prefetch, raw::process_id};
+pub use crate::{complaint::explain, handle::takes_handles, handle::without_handles, raw::prefetch, raw::process_id};
 #[cfg(feature = "named")]
 pub use crate::{named::Ownership, names::NameScope};

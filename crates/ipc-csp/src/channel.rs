@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::choose::{Event, Guard, choose};
 use crate::ends::{Encoded, End, Kind, Tag, decode};
 use crate::error::Quick;
-use crate::layout::{CHANNELS, CLOSED, NAME, OFFERS, POISONED};
+use crate::layout::{CHANNELS, CLOSED, FLAGS, NAME, OFFERS, POISONED};
 use crate::net::Net;
 use crate::{Error, Report, Result, WriteError};
 
@@ -56,7 +56,8 @@ impl Network {
     /// Makes a channel on which reader and writer meet.
     ///
     /// # Errors
-    /// [`Error::Full`] if the network has as many channels as it can; [`Error::Forked`].
+    /// [`Error::Full`] if the network has as many channels as it can; [`Error::Timeout`] after 10 s if a process was stopped while it made a
+    /// channel, or saw to the dead; [`Error::Forked`].
     pub fn channel<T>(&self) -> Result<Channel<T>> {
         self.builder().channel()
     }
@@ -134,16 +135,20 @@ impl ChannelBuilder<'_> {
     }
 }
 
+/// How long to wait for the registry, which somebody may be stopped with.
+const REGISTRY_PATIENCE: Duration = Duration::from_secs(10);
+
 impl Net {
     fn add_channel(self: &Arc<Net>, capacity: usize, name: &str, contents: u64) -> Quick<Arc<End>> {
         let make = || {
-            self.registered(Deadline::NEVER, || {
-                let free = self.view.channels.iter().position(|channel| channel.generation.load(Ordering::SeqCst) == 0);
+            self.registered(Deadline::after(REGISTRY_PATIENCE), || {
+                let free = self.view.channels.iter().position(|channel| channel.generation() == 0);
                 let Some(index) = free else { return Ok(None) };
                 let channel = &self.view.channels[index];
-                let generation = channel.last_generation.load(Ordering::Relaxed).wrapping_add(1).max(1);
+                let generation = (channel.last_generation.load(Ordering::Relaxed) + 1) % (1 << (32 - FLAGS));
+                let generation = generation.max(1);
                 channel.last_generation.store(generation, Ordering::Relaxed);
-                for flags in [&channel.over, &channel.told, &channel.had] {
+                for flags in [&channel.told, &channel.had] {
                     flags.store(0, Ordering::Relaxed);
                 }
                 channel.capacity.store(capacity as u32, Ordering::Relaxed);
@@ -159,12 +164,15 @@ impl Net {
                 let tag = Tag { channel: index as u16, generation, kind: Kind::Channel };
                 let end = End::new(self, tag)?;
                 crash_point!("csp.channel-made");
-                channel.generation.store(generation, Ordering::SeqCst);
+                channel.state.store(generation << FLAGS, Ordering::SeqCst);
                 Ok(Some(end))
             })
         };
-        if let Some(end) = make()? {
-            return Ok(end);
+        match make() {
+            Ok(Some(end)) => return Ok(end),
+            Ok(None) => {}
+            Err(error) if matches!(*error, Error::Full { .. }) => {}
+            Err(error) => return Err(error),
         }
         self.look_for_the_dead(true)?; // and for channels without ends
         Ok(make()?.ok_or(Error::Full { what: "channels", max: CHANNELS })?)
@@ -222,14 +230,13 @@ macro_rules! end {
             /// was in it is thrown away.
             ///
             /// # Errors
-            /// [`Error::Forked`]; [`Error::WouldBlock`] if a stopped process has the channel locked: it is poisoned, but those who wait
-            /// learn it with a delay.
+            /// [`Error::Forked`]. (If a process is stopped while it has the channel locked, those who wait learn of it with a delay.)
             pub fn poison(&self) -> Result<()> {
                 self.over(POISONED)
             }
 
-            /// Closes the channel: nothing more can be written. Readers still get what was written before, and of those that wait to write;
-            /// then [`Error::Closed`].
+            /// Closes the channel: nothing more can be written, and those that wait to write get [`Error::Closed`]. Readers still get what was
+            /// written before, and then the same.
             ///
             /// # Errors
             /// As [`poison`](Self::poison).

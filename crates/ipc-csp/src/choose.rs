@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use crate::Error;
 use crate::ends::Encoded;
 use crate::error::Quick;
-use crate::layout::{BUFFERED, ChannelState, Which, ZOMBIE};
+use crate::layout::{BUFFERED, POISONED, Which, ZOMBIE};
 use crate::list::{ChannelLock, taker_of};
 use crate::net::{LOCK_PATIENCE, Net, Slot, thread_id};
 use crate::taken::Taken;
@@ -75,6 +75,7 @@ pub(crate) fn choose<'a>(net: &'a Net, guards: &mut [Guard<'_>], deadline: Deadl
         return Ok(chosen);
     }
     if deadline.is_now() {
+        net.look_for_the_dead(false)?; // who only ever asks is to see the end, too
         return Err(Error::WouldBlock.into());
     }
     if choice.guards.is_empty() {
@@ -110,11 +111,31 @@ impl<'a> Choice<'a, '_, '_> {
     fn attempt_each(&mut self, deadline: Deadline) -> Quick<Option<Chosen<'a>>> {
         let is_polite = self.guards.len() > 1 || deadline.is_now();
         for index in 0..self.guards.len() {
+            if index > 0 && self.may_be_ready(index)? {
+                // Something may have come for an earlier one meanwhile, and before this.
+                for earlier in 0..index {
+                    if self.may_be_ready(earlier)? {
+                        if let Some(event) = self.attempt(earlier, is_polite, deadline)? {
+                            return Ok(Some((earlier, event)));
+                        }
+                    }
+                }
+            }
             if let Some(event) = self.attempt(index, is_polite, deadline)? {
                 return Ok(Some((index, event)));
             }
         }
         Ok(None)
+    }
+
+    /// A hint.
+    fn may_be_ready(&self, index: usize) -> Quick<bool> {
+        let channel = self.net.channel(self.guards[index].channel)?;
+        Ok(channel.over() != 0
+            || match self.guards[index].value {
+                None => channel.has_values(),
+                Some(_) => !channel.readers.is_empty(),
+            })
     }
 
     /// Whether nobody needs to know of this choice: it takes what others offer, or puts a value where there is room.
@@ -157,13 +178,13 @@ impl<'a> Choice<'a, '_, '_> {
         let (number, is_write) = (self.guards[index].channel, self.guards[index].value.is_some());
         let channel = net.channel(number)?;
         if !is_write {
-            if !channel.has_values() && channel.no_more_to_read().is_none() {
+            if !channel.has_values() && channel.end().is_none() {
                 return Ok(None);
             }
             let lock = net.lock(number, deadline)?;
             return self.try_read(&lock);
         }
-        if let Some(error) = channel.no_more_to_write() {
+        if let Some(error) = channel.end() {
             return Ok(Some(Event::Over(error)));
         }
         if channel.capacity.load(Ordering::Relaxed) > 0 {
@@ -180,24 +201,24 @@ impl<'a> Choice<'a, '_, '_> {
         if !is_polite || channel.readers.is_empty() {
             return Ok(None);
         }
-        self.offer_briefly(index)
+        self.offer_briefly(index, deadline)
     }
 
     /// Takes what there is. The lock is held.
     fn try_read(&mut self, lock: &ChannelLock<'a>) -> Quick<Option<Event<'a>>> {
-        if !lock.channel.is_poisoned() {
+        if lock.channel.over() & POISONED == 0 {
             if let Some((offer, source)) = lock.take(self.slot().index)? {
                 return Ok(Some(Event::Read(Taken::new(self.slot.take(), offer, source))));
             }
         }
         // What somebody has taken from the buffer comes back if that one dies.
-        let over = lock.channel.no_more_to_read();
+        let over = lock.channel.end();
         Ok(over.filter(|error| matches!(error, Error::Poisoned) || !lock.is_anything_taken()).map(Event::Over))
     }
 
     /// Leaves a value in the buffer, if there is room. The lock is held.
     fn try_buffer(&mut self, lock: &ChannelLock<'a>, index: usize) -> Quick<Option<Event<'a>>> {
-        if let Some(error) = lock.channel.no_more_to_write() {
+        if let Some(error) = lock.channel.end() {
             return Ok(Some(Event::Over(error)));
         }
         let Some(offer) = self.guards[index].offer else { return Ok(None) };
@@ -210,7 +231,10 @@ impl<'a> Choice<'a, '_, '_> {
         } else {
             lock.unlink(offer)?;
         }
-        // In this order: whoever finds it half done does the rest.
+        // First nobody can take another one of the offers; then, in this order, whoever finds it half done does the rest.
+        if let Some(generation) = self.generation {
+            self.slot().state().chooser.withdraw(generation);
+        }
         state.list.store(Which::Buffer as u32, Ordering::Relaxed);
         state.taker.store(0, Ordering::Relaxed);
         state.owner.store(BUFFERED, Ordering::SeqCst);
@@ -248,7 +272,7 @@ impl<'a> Choice<'a, '_, '_> {
     }
 
     /// Offers a value to one who waits to read, for as long as that one needs to take it.
-    fn offer_briefly(&mut self, index: usize) -> Quick<Option<Event<'a>>> {
+    fn offer_briefly(&mut self, index: usize, deadline: Deadline) -> Quick<Option<Event<'a>>> {
         self.generation = Some(self.slot().state().chooser.begin());
         self.prepare(index)?;
         // If somebody is stopped with the lock, nobody is ready.
@@ -259,7 +283,8 @@ impl<'a> Choice<'a, '_, '_> {
         }
         self.link(&lock, index)?;
         drop(lock);
-        let deadline = Deadline::after(LOCK_PATIENCE);
+        let left = deadline.remaining().filter(|_| !deadline.is_now()).unwrap_or(LOCK_PATIENCE);
+        let deadline = Deadline::after(left.min(LOCK_PATIENCE));
         let state = self.slot().state();
         self.note_wait(deadline);
         let mut slices = Slices::new(deadline);
@@ -316,6 +341,7 @@ impl<'a> Choice<'a, '_, '_> {
             return Ok(chosen);
         }
         let mut slices = Slices::new(deadline);
+        let mut patience = Patience::default();
         loop {
             let chooser = self.slot().state();
             let is_awaited =
@@ -330,7 +356,10 @@ impl<'a> Choice<'a, '_, '_> {
                             }
                             chooser.wait.sleep(ticket, limit);
                         }
-                        None => return Err(Error::Timeout.into()),
+                        None => {
+                            self.net.look_for_the_dead(false)?;
+                            return Err(Error::Timeout.into());
+                        }
                     }
                 }
             }
@@ -341,7 +370,7 @@ impl<'a> Choice<'a, '_, '_> {
             if is_due {
                 self.net.segment().check_fork()?;
                 self.net.look_for_the_dead(false)?;
-                match self.look_for_a_dead_taker() {
+                match self.look_for_a_lost_taker(&mut patience) {
                     // Somebody is stopped with the lock: later.
                     Err(error) if matches!(*error, Error::WouldBlock) => {}
                     done => done?,
@@ -350,6 +379,10 @@ impl<'a> Choice<'a, '_, '_> {
             if is_due || chooser.chooser.is_poked() {
                 if let Some(chosen) = self.look(deadline)? {
                     return Ok(chosen);
+                }
+                // Others may take everything away, again and again.
+                if deadline.has_passed() {
+                    return Err(Error::Timeout.into());
                 }
             }
         }
@@ -401,7 +434,7 @@ impl<'a> Choice<'a, '_, '_> {
             let event = match self.guards[index].value {
                 None => self.try_read(lock)?,
                 Some(_) if lock.channel.capacity.load(Ordering::Relaxed) > 0 => self.try_buffer(lock, index)?,
-                Some(_) => lock.channel.no_more_to_write().map(Event::Over),
+                Some(_) => lock.channel.end().map(Event::Over),
             };
             if let Some(event) = event {
                 chosen = Some((index, event));
@@ -438,13 +471,15 @@ impl<'a> Choice<'a, '_, '_> {
         Ok(None)
     }
 
-    /// One who has taken an offer and died before it had the value gives it back.
-    fn look_for_a_dead_taker(&self) -> Quick<()> {
-        let (generation, state) = self.slot().state().chooser.state();
-        if let Some((taker, offer)) = taker_of(state).filter(|_| Some(generation) == self.generation) {
-            self.net.put_back_from_the_dead(taker, offer, self.slot().index, generation)?;
-        }
-        Ok(())
+    /// One who has taken an offer and died before it had the value gives it back; also one who is stopped: if it goes on, it finds that it is too late.
+    fn look_for_a_lost_taker(&self, patience: &mut Patience) -> Quick<()> {
+        let (slot, (generation, state)) = (self.slot().index, self.slot().state().chooser.state());
+        let Some((taker, offer)) = taker_of(state).filter(|_| Some(generation) == self.generation) else {
+            patience.since = None;
+            return Ok(());
+        };
+        let is_lost = patience.is_over() && self.net.offer(offer)?.ends.load(Ordering::Relaxed) == 0;
+        self.net.put_back_from_the_dead(taker, offer, slot, generation, is_lost)
     }
 
     /// Looks again and again for a while.
@@ -524,6 +559,28 @@ impl Drop for Choice<'_, '_, '_> {
     }
 }
 
+/// How long one who takes an offer may need to decode it: each time twice as long, so that one who needs long has it in the end.
+struct Patience {
+    since: Option<Instant>,
+    limit: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { since: None, limit: Duration::from_secs(1) }
+    }
+}
+
+impl Patience {
+    fn is_over(&mut self) -> bool {
+        let is_over = self.since.get_or_insert_with(Instant::now).elapsed() >= self.limit;
+        if is_over {
+            *self = Patience { since: None, limit: self.limit * 2 };
+        }
+        is_over
+    }
+}
+
 /// The time between two looks.
 struct Pause {
     deadline: Deadline,
@@ -566,12 +623,4 @@ fn is_spinning_of_use() -> bool {
 pub(crate) fn now() -> u64 {
     let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC);
     now.map_or(0, |now| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
-}
-
-/// The channel, if it still is the one an end was made for.
-pub(crate) fn check(channel: &ChannelState, generation: u32) -> Quick<()> {
-    match channel.generation.load(Ordering::Acquire) == generation {
-        true => Ok(()),
-        false => Err(Error::OtherEnd("the channel is gone").into()),
-    }
 }

@@ -6,6 +6,7 @@
 //!   n, below 2⁶²               participant n has it: a process, or the open file by which it is under way to one
 //!   1 << 63 | serial | offer   it is in the value of that offer
 //!   1 << 62 | slot             the chooser in that slot is about to read it
+//!   all bits                   it is being freed: whoever finds it so goes on with it
 //! ```
 //! An end is an entry in a table, so that it counts from the moment it is made until nobody can have it any more: when it is dropped, when
 //! its process has died, when the message is lost that had it.
@@ -19,14 +20,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::Error;
-use crate::choose::check;
 use crate::error::Quick;
-use crate::layout::{NO_READERS, NO_WRITERS, POISONED};
+use crate::layout::{EndState, NO_READERS, NO_WRITERS, POISONED};
 use crate::net::Net;
 use crate::taken::Taken;
 
 const IN_OFFER: u64 = 1 << 63;
 const IN_HAND: u64 = 1 << 62;
+const FREEING: u64 = u64::MAX;
 
 /// What an end is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +89,7 @@ impl End {
 
     /// Whether the channel is the one that this was an end of: it is, unless the network is damaged.
     pub(crate) fn check(&self) -> Quick<()> {
-        check(self.net.channel(self.channel())?, self.tag.generation)
+        self.net.channel(self.channel())?.check(self.tag.generation)
     }
 }
 
@@ -111,6 +112,7 @@ impl Net {
     pub(crate) fn add_end(&self, tag: Tag, owner: u64) -> Quick<usize> {
         let entry = self.claim_end_slot(owner)?;
         self.view.ends[entry].tag.store(tag.word(), Ordering::SeqCst);
+        self.view.ends_made.fetch_add(1, Ordering::SeqCst);
         // Afterwards: of a kind that there was and is not, the channel has ended.
         self.channel(usize::from(tag.channel))?.had.fetch_or(1 << tag.kind as u32, Ordering::SeqCst);
         Ok(entry)
@@ -118,7 +120,16 @@ impl Net {
 
     pub(crate) fn has_end(&self, tag: Tag) -> bool {
         let word = tag.word();
-        self.ends().iter().any(|end| end.tag.load(Ordering::SeqCst) == word && end.owner.load(Ordering::SeqCst) != 0)
+        let is_it = |end: &EndState| end.tag.load(Ordering::SeqCst) == word && end.owner.load(Ordering::SeqCst) != 0;
+        loop {
+            let made = self.view.ends_made.load(Ordering::SeqCst);
+            if self.ends().iter().any(is_it) {
+                return true;
+            }
+            if self.view.ends_made.load(Ordering::SeqCst) == made {
+                return false;
+            }
+        }
     }
 
     /// An end is gone: if it was the last one of its kind, the channel has ended.
@@ -136,30 +147,38 @@ impl Net {
     /// Marks a channel as ended, and tells all who wait.
     pub(crate) fn end_channel(&self, index: usize, generation: u32, flag: u32) -> Quick<()> {
         let channel = self.channel(index)?;
-        check(channel, generation)?;
-        if channel.over.fetch_or(flag, Ordering::SeqCst) & flag != 0 {
+        if !channel.mark(generation, flag)? {
             return Ok(());
         }
         channel.news.0.fetch_add(1, Ordering::SeqCst);
         crash_point!("csp.over");
         // If somebody is stopped with the lock, those who wait find it out by themselves.
-        let lock = self.lock_soon(index)?;
+        let Some(lock) = self.lock_now(index)? else { return Ok(()) };
+        channel.check(generation)?;
         if flag & (POISONED | NO_READERS) != 0 {
             lock.clear()?;
         }
         lock.poke_all()
     }
 
+    /// Frees an end if it still has that owner: else it has just arrived somewhere.
+    pub(crate) fn free_end_of(&self, entry: usize, owner: u64) -> bool {
+        let Some(end) = self.view.ends.get(entry) else { return false };
+        let is_it = end.owner.compare_exchange(owner, FREEING, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        if is_it {
+            self.free_end_slot(entry);
+        }
+        is_it
+    }
+
     /// The ends in a value that nobody will read.
     pub(crate) fn free_ends_of(&self, offer: usize, serial: u32) {
         let owner = in_offer(offer, serial);
         let ends = self.ends().iter().enumerate();
-        let lost: Vec<_> = ends.filter(|(_, end)| end.owner.load(Ordering::SeqCst) == owner).collect();
-        for (entry, end) in lost {
+        for (entry, end) in ends {
             let tag = Tag::of(end.tag.load(Ordering::SeqCst));
-            self.free_end_slot(entry);
-            if let Some(tag) = tag {
-                self.forget_departure(tag);
+            if self.free_end_of(entry, owner) {
+                tag.into_iter().for_each(|tag| self.forget_departure(tag));
             }
         }
     }
@@ -172,8 +191,8 @@ impl Net {
             Kind::Channel => return,
         };
         let Ok(channel) = self.channel(usize::from(tag.channel)) else { return };
-        if !self.has_end(tag) && channel.generation.load(Ordering::SeqCst) == tag.generation {
-            channel.over.fetch_or(flag, Ordering::SeqCst); // those who wait look at it soon
+        if !self.has_end(tag) {
+            let _ = channel.mark(tag.generation, flag); // those who wait look at it soon
         }
     }
 
@@ -190,13 +209,16 @@ impl Net {
     pub(crate) fn free_ends_in_hand(&self, slot: usize) {
         for (entry, end) in self.ends().iter().enumerate() {
             if end.owner.load(Ordering::SeqCst) == in_hand(slot) {
-                self.free_end_slot(entry);
+                self.free_end_of(entry, in_hand(slot));
             }
         }
     }
 
     /// Whether an owner word stands for somebody, or something, that is there.
     pub(crate) fn is_owner_there(&self, owner: u64, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<bool> {
+        if owner == FREEING {
+            return Ok(false);
+        }
         if owner & IN_OFFER != 0 {
             let Some(offer) = self.view.offers.get(owner as usize & 0xffff) else { return Ok(false) };
             let is_there = offer.owner.load(Ordering::SeqCst) != 0;
@@ -229,8 +251,7 @@ pub(crate) struct Encoded<'a> {
 
 impl<'a> Encoded<'a> {
     pub(crate) fn of<T: Serialize>(net: &'a Net, value: &T) -> Quick<Encoded<'a>> {
-        let mut bytes = BYTES.take();
-        bytes.clear();
+        let bytes = buffer();
         let mut encoded = Encoded { net, bytes, entries: Vec::new(), is_written: Cell::new(false) };
         let scope = Scope::enter(Some(Context::Encoding { net: net.me(), entries: Vec::new() }));
         let result = without_handles(|| Postcard::encode(value, &mut encoded.bytes));
@@ -279,9 +300,9 @@ impl<'a> Encoded<'a> {
 
 impl Drop for Encoded<'_> {
     fn drop(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        if bytes.capacity() <= KEPT {
-            BYTES.set(bytes);
+        keep(std::mem::take(&mut self.bytes));
+        if !self.net.segment().is_original() {
+            return;
         }
         for entry in self.entries.drain(..).filter(|_| !self.is_written.get()) {
             let end = &self.net.view.ends[entry];
@@ -298,16 +319,35 @@ impl Drop for Encoded<'_> {
 /// How large a buffer is kept for the next value.
 const KEPT: usize = 1 << 16;
 
+/// An empty one: also for a thread that is just ending.
+fn buffer() -> Vec<u8> {
+    let mut bytes = BYTES.try_with(Cell::take).unwrap_or_default();
+    bytes.clear();
+    bytes
+}
+
+fn keep(bytes: Vec<u8>) {
+    if bytes.capacity() <= KEPT {
+        let _ = BYTES.try_with(|kept| kept.set(bytes));
+    }
+}
+
 thread_local! {
     static BYTES: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Decodes what was taken, and reads it. `None` if it was withdrawn.
 pub(crate) fn decode<T: DeserializeOwned>(mut taken: Taken<'_>) -> Quick<Option<T>> {
-    let mut bytes = BYTES.take();
-    bytes.clear();
-    if !taken.copy(&mut bytes)? {
-        return Ok(None);
+    let mut bytes = buffer();
+    match taken.copy(&mut bytes) {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(error) => {
+            if matches!(*error, Error::NoMemory { .. } | Error::Memory(_)) {
+                taken.put_back(); // it can be read another time
+            }
+            return Err(error);
+        }
     }
     let net = taken.net();
     let (slot, (offer, serial)) = (taken.slot().index, taken.place());
@@ -317,9 +357,7 @@ pub(crate) fn decode<T: DeserializeOwned>(mut taken: Taken<'_>) -> Quick<Option<
         Some(Context::Decoding { ends, .. }) => ends,
         _ => Vec::new(),
     };
-    if bytes.capacity() <= KEPT {
-        BYTES.set(bytes);
-    }
+    keep(bytes);
     let is_read = taken.finish();
     if !ends.is_empty() {
         // Before the slot is given back, by which they are held. Also those of a value that was withdrawn: its writer has left them to us.
@@ -392,8 +430,10 @@ const FOREIGN: &str = "only ends of channels of the same network can be in a val
 impl End {
     pub(crate) fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let failed = |error: Box<Error>| ser::Error::custom(ipc_core::explain(&*error));
+        // A value's own code may send something over a connection while it is encoded.
+        let is_sent = ipc_core::takes_handles();
         let inside = CONTEXT.with_borrow(|context| match context {
-            Some(Context::Encoding { net, .. }) => Some(*net),
+            Some(Context::Encoding { net, .. }) if !is_sent => Some(*net),
             _ => None,
         });
         if let Some(net) = inside {
@@ -450,7 +490,7 @@ impl End {
             return Err(Error::OtherEnd("the end is gone").into());
         }
         let channel = net.channel(usize::from(tag.channel))?;
-        check(channel, tag.generation)?;
+        channel.check(tag.generation)?;
         if tag.kind != kind {
             return Err(Error::OtherEnd("it is another end of a channel than expected").into());
         }

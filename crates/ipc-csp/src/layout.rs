@@ -45,6 +45,9 @@ pub(crate) struct NetworkState {
     pub(crate) choosers_used: AtomicU32,
     pub(crate) offers_used: AtomicU32,
     pub(crate) ends_used: AtomicU32,
+    /// How often an end was made: who has looked through them and found none looks again if one has come meanwhile, as it may have come
+    /// behind the back of the one who looked, in the place of one before.
+    pub(crate) ends_made: AtomicU64,
     pub(crate) channels: [ChannelState; CHANNELS],
     pub(crate) choosers: [ChooserState; CHOOSERS],
     pub(crate) offers: [OfferState; OFFERS],
@@ -55,8 +58,8 @@ pub(crate) struct NetworkState {
 pub(crate) struct ChannelState {
     // What a synchronous communication changes is in one cache line.
     pub(crate) lock: Lock,
-    /// Flags: why nothing, or nothing more, goes through it.
-    pub(crate) over: AtomicU32,
+    /// Its generation, 0 while it is free, and flags: why nothing, or nothing more, goes through it.
+    pub(crate) state: AtomicU32,
     pub(crate) writers: ListState,
     pub(crate) ticket: AtomicU32,
 
@@ -66,7 +69,6 @@ pub(crate) struct ChannelState {
     pub(crate) buffered: AtomicU32,
     /// Those flags of which all who wait have been told for certain.
     pub(crate) told: AtomicU32,
-    pub(crate) generation: AtomicU32,
     pub(crate) last_generation: AtomicU32,
     pub(crate) capacity: AtomicU32,
     /// Of which kinds there ever was an end: bits.
@@ -83,6 +85,8 @@ pub(crate) struct ChannelState {
 #[repr(C, align(64))]
 pub(crate) struct News(pub(crate) AtomicU32);
 
+/// How many bits of the state of a channel are flags.
+pub(crate) const FLAGS: u32 = 8;
 /// Flags of a channel.
 pub(crate) const CLOSED: u32 = 1;
 pub(crate) const POISONED: u32 = 2;

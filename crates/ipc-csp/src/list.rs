@@ -9,8 +9,7 @@ use ipc_sync::mechanism::Locked;
 use crate::Error;
 use crate::error::Quick;
 use crate::layout::{
-    BUFFERED, CLOSED, ChannelState, ChooserState, ListState, NO_READERS, NO_WRITERS, OFFERS, OfferState, POISONED,
-    Which, ZOMBIE,
+    BUFFERED, CLOSED, ChannelState, ChooserState, FLAGS, ListState, OFFERS, OfferState, POISONED, Which, ZOMBIE,
 };
 use crate::net::Net;
 use crate::taken::Source;
@@ -216,10 +215,38 @@ impl<'a> ChannelLock<'a> {
                 crash_point!("csp.taken");
                 self.unlink(index)?;
                 crash_point!("csp.unlinked");
+                if self.has_room() {
+                    self.poke_one(Which::Writers)?; // it was told that there is, and does not need it any more
+                }
                 return Ok(Some((index, Some((slot, generation)))));
             }
         }
         Ok(None)
+    }
+
+    /// What was taken, and not read, can be taken again. `false` if its writer has withdrawn it.
+    pub(crate) fn put_back(&self, index: usize, source: Source, taker: usize) -> Quick<bool> {
+        let offer = self.net.offer(index)?;
+        self.net.return_ends(taker, index);
+        self.unlink(index)?; // it may be in a list: whoever did this before has died
+        match source {
+            None => {
+                self.link(index, Which::Buffer)?;
+                crash_point!("csp.relinked");
+                offer.taker.store(0, Ordering::SeqCst);
+            }
+            Some((slot, generation)) => {
+                // Before it can be taken again: who finds it in the list until then finds that it is not open.
+                self.link(index, Which::Writers)?;
+                crash_point!("csp.putting-back");
+                if !self.net.chooser(slot)?.chooser.put_back(generation, taker, index) {
+                    self.unlink(index)?;
+                    return Ok(false);
+                }
+            }
+        }
+        self.poke_one(Which::Readers)?;
+        Ok(true)
     }
 
     /// Whether somebody has a value from the buffer in hand, which is not read yet.
@@ -320,28 +347,49 @@ impl ListState {
 }
 
 impl ChannelState {
-    /// Why nothing can be read, ever, unless there is something yet.
-    pub(crate) fn no_more_to_read(&self) -> Option<Error> {
-        match self.over.load(Ordering::Acquire) {
-            over if over & POISONED != 0 => Some(Error::Poisoned),
-            over if over & CLOSED != 0 => Some(Error::Closed),
-            over if over & (NO_WRITERS | NO_READERS) != 0 => Some(Error::Retired),
-            _ => None,
+    /// Which of the channels it is that have been in this place; 0: there is none.
+    #[inline]
+    pub(crate) fn generation(&self) -> u32 {
+        self.state.load(Ordering::Acquire) >> FLAGS
+    }
+
+    /// Why nothing, or nothing more, goes through it: flags.
+    #[inline]
+    pub(crate) fn over(&self) -> u32 {
+        self.state.load(Ordering::Acquire) & ((1 << FLAGS) - 1)
+    }
+
+    /// An error unless it is the channel of that generation.
+    pub(crate) fn check(&self, generation: u32) -> Quick<()> {
+        match self.generation() == generation {
+            true => Ok(()),
+            false => Err(Error::OtherEnd("the channel is gone").into()),
         }
     }
 
-    /// Why nothing can be written, ever.
-    pub(crate) fn no_more_to_write(&self) -> Option<Error> {
-        match self.over.load(Ordering::Acquire) {
-            over if over & POISONED != 0 => Some(Error::Poisoned),
-            over if over & CLOSED != 0 => Some(Error::Closed),
-            over if over & (NO_READERS | NO_WRITERS) != 0 => Some(Error::Retired),
-            _ => None,
+    /// Sets a flag of the channel of that generation. `false` if it was set.
+    pub(crate) fn mark(&self, generation: u32, flag: u32) -> Quick<bool> {
+        loop {
+            self.check(generation)?;
+            let state = generation << FLAGS | self.over();
+            if state & flag != 0 {
+                return Ok(false);
+            }
+            if self.state.compare_exchange(state, state | flag, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                return Ok(true);
+            }
         }
     }
 
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.over.load(Ordering::Acquire) & POISONED != 0
+    /// Why nothing can be communicated, ever. Readers may still find something that was written before, unless it is poisoned.
+    #[inline]
+    pub(crate) fn end(&self) -> Option<Error> {
+        match self.over() {
+            0 => None,
+            over if over & POISONED != 0 => Some(Error::Poisoned),
+            over if over & CLOSED != 0 => Some(Error::Closed),
+            _ => Some(Error::Retired),
+        }
     }
 
     /// Whether there may be something to read. Without the lock it is a hint.

@@ -9,8 +9,8 @@ use crate::Error;
 use crate::choose::now;
 use crate::ends::{Kind, Tag};
 use crate::error::Quick;
-use crate::layout::{BUFFERED, CHANNELS, ChooserState, NO_READERS, NO_WRITERS, OfferState, POISONED, Which, ZOMBIE};
-use crate::list::taker_of;
+use crate::layout::{BUFFERED, CHANNELS, ChooserState, NO_READERS, NO_WRITERS, OfferState, POISONED, ZOMBIE};
+use crate::list::{ChannelLock, taker_of};
 use crate::net::Net;
 use crate::word::{Generation, State};
 
@@ -110,17 +110,11 @@ impl Net {
             if offer.owner.load(Ordering::SeqCst) != BUFFERED || who == 0 || is_alive(who)? {
                 continue;
             }
-            let lock = self.lock_soon(offer.channel.load(Ordering::Relaxed) as usize)?;
+            let Some(lock) = self.lock_now(offer.channel.load(Ordering::Relaxed) as usize)? else { continue };
             // What the dead have taken stays as it is, but this one may have been done with it before.
-            if offer.owner.load(Ordering::SeqCst) != BUFFERED || offer.taker.load(Ordering::SeqCst) != link {
-                continue;
+            if offer.owner.load(Ordering::SeqCst) == BUFFERED && offer.taker.load(Ordering::SeqCst) == link {
+                lock.put_back(index, None, taker)?;
             }
-            self.return_ends(taker, index);
-            lock.unlink(index)?;
-            lock.link(index, Which::Buffer)?;
-            crash_point!("csp.relinked");
-            offer.taker.store(0, Ordering::SeqCst);
-            lock.poke_one(Which::Readers)?;
         }
         for (slot, state) in self.choosers().iter().enumerate() {
             let (generation, word) = state.chooser.state();
@@ -131,16 +125,17 @@ impl Net {
         Ok(())
     }
 
-    /// If the taker of an offer has died, its value can be taken again.
+    /// If the taker of an offer has died, or is lost in another way, its value can be taken again.
     pub(crate) fn put_back_from_the_dead(
         &self,
         taker: usize,
         offer: usize,
         slot: usize,
         generation: Generation,
+        is_lost: bool,
     ) -> Quick<()> {
         let mut is_alive = |number| match Participant::from_number(number) {
-            Some(who) => Ok(self.segment().is_alive(who)?),
+            Some(who) => Ok(!is_lost && self.segment().is_alive(who)?),
             None => Ok(false),
         };
         self.put_back_from(taker, offer, slot, generation, &mut is_alive)
@@ -158,20 +153,20 @@ impl Net {
             return Ok(());
         }
         let state = self.offer(offer)?;
-        let lock = self.lock_soon(state.channel.load(Ordering::Relaxed) as usize)?;
-        let chooser = &self.chooser(slot)?.chooser;
-        if !chooser.is_taken(generation, taker, offer) {
-            return Ok(());
+        let Some(lock) = self.lock_now(state.channel.load(Ordering::Relaxed) as usize)? else { return Ok(()) };
+        if self.chooser(slot)?.chooser.is_taken(generation, taker, offer) {
+            lock.put_back(offer, Some((slot, generation)), taker)?;
         }
-        self.return_ends(taker, offer);
-        // Before it can be taken again: in the list it is in then, it is found by others, who find that it is not open yet.
-        lock.unlink(offer)?;
-        lock.link(offer, Which::Writers)?;
-        crash_point!("csp.putting-back");
-        if !chooser.put_back(generation, taker, offer) {
-            return lock.unlink(offer); // withdrawn just now
+        Ok(())
+    }
+
+    /// Unless somebody is stopped with it: that channel will be seen to when it goes on, and the others now.
+    pub(crate) fn lock_now(&self, index: usize) -> Quick<Option<ChannelLock<'_>>> {
+        match self.lock_soon(index) {
+            Ok(lock) => Ok(Some(lock)),
+            Err(error) if matches!(*error, Error::WouldBlock) => Ok(None),
+            Err(error) => Err(error),
         }
-        lock.poke_one(Which::Readers)
     }
 
     /// Offers of the dead, and those that their owners could not free.
@@ -196,7 +191,7 @@ impl Net {
                     chooser.chooser.withdraw(generation);
                 }
             }
-            let lock = self.lock_soon(offer.channel.load(Ordering::Relaxed) as usize)?;
+            let Some(lock) = self.lock_now(offer.channel.load(Ordering::Relaxed) as usize)? else { continue };
             // Whoever had the lock before may have freed it, and it may be somebody else's.
             if offer.owner.load(Ordering::SeqCst) != owner {
                 continue;
@@ -216,26 +211,26 @@ impl Net {
             if owner == 0 || self.is_owner_there(owner, is_alive)? {
                 continue;
             }
-            // It may have arrived in between.
-            if end.owner.load(Ordering::SeqCst) == owner {
-                crash_point!("csp.end-buried");
-                self.free_end_slot(entry);
-            }
+            crash_point!("csp.end-buried");
+            self.free_end_of(entry, owner);
         }
+        let made = self.view.ends_made.load(Ordering::SeqCst);
         // Which ends there are, of each channel.
         let mut living = [0u8; CHANNELS];
         for end in self.ends() {
             let tag = Tag::of(end.tag.load(Ordering::SeqCst)).filter(|_| end.owner.load(Ordering::SeqCst) != 0);
             let Some(tag) = tag else { continue };
             let index = usize::from(tag.channel);
-            let is_its =
-                self.channel(index).is_ok_and(|channel| channel.generation.load(Ordering::SeqCst) == tag.generation);
+            let is_its = self.channel(index).is_ok_and(|channel| channel.generation() == tag.generation);
             if is_its {
                 living[index] |= 1 << tag.kind as u8;
             }
         }
+        if self.view.ends_made.load(Ordering::SeqCst) != made {
+            return Ok(()); // one of them may have been missed: the next time
+        }
         for (index, channel) in self.channels().iter().enumerate() {
-            let generation = channel.generation.load(Ordering::SeqCst);
+            let generation = channel.generation();
             if generation == 0 {
                 continue;
             }
@@ -243,9 +238,11 @@ impl Net {
                 self.free_channel(index)?;
                 continue;
             }
-            let over = channel.over.load(Ordering::SeqCst);
-            if over & (POISONED | NO_READERS) != 0 && !channel.buffer.is_empty() {
-                self.lock_soon(index)?.clear()?; // whoever marked it died before that
+            if channel.over() & (POISONED | NO_READERS) != 0 && !channel.buffer.is_empty() {
+                // Whoever marked it could not do that, or something has come back from the dead.
+                if let Some(lock) = self.lock_now(index)? {
+                    lock.clear()?;
+                }
             }
             // Of a kind of which there has been one: of the others one may still be made.
             let had = channel.had.load(Ordering::SeqCst);
@@ -255,10 +252,11 @@ impl Net {
                     let tag = Tag { channel: index as u16, generation, kind };
                     self.note_departure(tag);
                     // The flag may have been set where nobody could be told.
-                    if channel.over.load(Ordering::SeqCst) & flag != 0
-                        && channel.told.fetch_or(flag, Ordering::SeqCst) & flag == 0
-                    {
-                        self.lock_soon(index)?.poke_all()?;
+                    if channel.over() & flag != 0 && channel.told.load(Ordering::SeqCst) & flag == 0 {
+                        if let Some(lock) = self.lock_now(index)? {
+                            lock.poke_all()?;
+                            channel.told.fetch_or(flag, Ordering::SeqCst);
+                        }
                     }
                 }
             }
@@ -268,9 +266,9 @@ impl Net {
 
     /// A channel that nobody has an end of. Under the registry.
     fn free_channel(&self, index: usize) -> Quick<()> {
-        let lock = self.lock_soon(index)?;
+        let Some(lock) = self.lock_now(index)? else { return Ok(()) };
         lock.clear()?;
-        lock.channel.generation.store(0, Ordering::SeqCst);
+        lock.channel.state.store(0, Ordering::SeqCst);
         crash_point!("csp.channel-freed");
         Ok(())
     }

@@ -108,7 +108,7 @@ impl Report {
         net.segment().check_fork()?;
         let ends = owners(net);
         let channels = net.channels().iter().enumerate();
-        let channels = channels.filter(|(_, channel)| channel.generation.load(Ordering::SeqCst) != 0);
+        let channels = channels.filter(|(_, channel)| channel.generation() != 0);
         let channels = channels.map(|(number, channel)| {
             let count = |kind| ends.get(&(number, kind)).map_or(0, Vec::len);
             ChannelReport {
@@ -118,7 +118,7 @@ impl Report {
                 capacity: channel.capacity.load(Ordering::Relaxed) as usize,
                 readers: count(Kind::Reader as u8),
                 writers: count(Kind::Writer as u8),
-                over: match channel.no_more_to_write() {
+                over: match channel.end() {
                     Some(Error::Poisoned) => Some("poisoned"),
                     Some(Error::Closed) => Some("closed"),
                     Some(_) => Some("retired"),
@@ -194,8 +194,7 @@ fn owners(net: &Net) -> Owners {
         let owner = end.owner.load(Ordering::SeqCst);
         let Some(tag) = Tag::of(end.tag.load(Ordering::SeqCst)).filter(|_| owner != 0) else { continue };
         let number = usize::from(tag.channel);
-        let is_its =
-            net.channel(number).is_ok_and(|channel| channel.generation.load(Ordering::SeqCst) == tag.generation);
+        let is_its = net.channel(number).is_ok_and(|channel| channel.generation() == tag.generation);
         if is_its {
             owners.entry((number, tag.kind as u8)).or_default().push(owner);
         }

@@ -16,6 +16,8 @@ pub(crate) type Source = Option<(usize, Generation)>;
 pub(crate) struct Taken<'a> {
     slot: Slot<'a>,
     offer: usize,
+    /// How often the offer was used.
+    serial: u32,
     source: Source,
     is_over: bool,
 }
@@ -23,7 +25,8 @@ pub(crate) struct Taken<'a> {
 impl<'a> Taken<'a> {
     pub(crate) fn new(slot: Option<Slot<'a>>, offer: usize, source: Source) -> Taken<'a> {
         let slot = slot.expect("who takes has a slot");
-        Taken { slot, offer, source, is_over: false }
+        let serial = slot.net.view.offers[offer].serial.load(Ordering::Relaxed);
+        Taken { slot, offer, serial, source, is_over: false }
     }
 
     pub(crate) fn slot(&self) -> &Slot<'a> {
@@ -53,7 +56,7 @@ impl<'a> Taken<'a> {
 
     /// The offer, and how often it was used, by which the ends in the value are known.
     pub(crate) fn place(&self) -> (usize, u32) {
-        (self.offer, self.slot.net.view.offers[self.offer].serial.load(Ordering::Relaxed))
+        (self.offer, self.serial)
     }
 
     /// It is read. `false` if it was withdrawn: then it was never written.
@@ -65,10 +68,12 @@ impl<'a> Taken<'a> {
         match self.source {
             None => {
                 let channel = net.view.offers[self.offer].channel.load(Ordering::Relaxed) as usize;
+                // In one step: from here on it does not come back.
+                net.view.offers[self.offer].owner.store(net.me(), Ordering::SeqCst);
                 crash_point!("csp.emptying");
                 net.free_offer(self.offer);
                 // Of a channel that has ended this may have been what others waited for.
-                if net.channel(channel).is_ok_and(|channel| channel.over.load(Ordering::SeqCst) != 0) {
+                if net.channel(channel).is_ok_and(|channel| channel.over() != 0) {
                     let _ = net.lock_soon(channel).and_then(|lock| lock.poke_all()); // else they look by themselves
                 }
                 true
@@ -84,6 +89,17 @@ impl<'a> Taken<'a> {
                 is_read
             }
         }
+    }
+}
+
+impl Taken<'_> {
+    /// Somebody else may take it.
+    pub(crate) fn put_back(mut self) {
+        let net = self.slot.net;
+        let channel = net.view.offers[self.offer].channel.load(Ordering::Relaxed) as usize;
+        let lock = net.lock_soon(channel);
+        // If somebody is stopped with the lock, it is read, and lost.
+        self.is_over = lock.is_ok_and(|lock| lock.put_back(self.offer, self.source, self.slot.index).is_ok());
     }
 }
 
