@@ -79,6 +79,8 @@ mod ends;
 mod error;
 mod layout;
 mod list;
+#[cfg(all(test, loom))]
+mod model;
 mod net;
 mod parallel;
 mod raw;

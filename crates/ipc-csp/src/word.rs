@@ -152,6 +152,10 @@ impl Chooser {
     }
 }
 
+#[cfg(all(test, loom))]
+#[path = "model/choice.rs"]
+mod checks;
+
 #[cfg(test)]
 mod tests {
     use super::*;
