@@ -4,6 +4,7 @@
 //! `cargo run --release --example tour [-- MECHANISM... FILE...]`
 #![forbid(unsafe_code)]
 
+mod csp;
 mod fifo;
 mod input;
 mod manager;
@@ -11,6 +12,7 @@ mod pipe;
 mod queue;
 mod shm;
 mod socket;
+mod text;
 mod words;
 
 use std::error::Error;
@@ -42,7 +44,8 @@ const ONE_PROCESS: Mechanism = Mechanism {
 };
 
 /// All mechanisms, in the order of the table.
-const MECHANISMS: &[Mechanism] = &[pipe::PIPE, fifo::FIFO, shm::SHM, queue::QUEUE, socket::SOCKET, manager::MANAGER];
+const MECHANISMS: &[Mechanism] =
+    &[pipe::PIPE, fifo::FIFO, shm::SHM, queue::QUEUE, socket::SOCKET, manager::MANAGER, csp::CSP];
 
 fn main() -> ExitCode {
     let mut chosen = Vec::new();

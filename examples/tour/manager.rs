@@ -2,15 +2,13 @@
 //! the number of the part. A part is done when that is in the dict.
 
 use std::error::Error;
-use std::fmt;
 use std::time::Duration;
 
 use ipc_core::{Builder, Process};
 use ipc_manager::{Dict, Error as ManagerError, JoinableQueue, Manager};
-use serde::de::Visitor;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::input::Input;
+use crate::text::Text;
 use crate::{Count, Mechanism, pipe, words};
 
 pub(crate) const MANAGER: Mechanism = Mechanism {
@@ -25,33 +23,6 @@ const PART: usize = 128 * 1024;
 const WINDOW: usize = 16;
 /// How often one who waits for the workers looks whether they are alive.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Bytes as one value, not as a sequence of numbers.
-struct Text(Vec<u8>);
-
-impl Serialize for Text {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Text;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text, E> {
-                Ok(Text(bytes.to_vec()))
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
-    }
-}
 
 /// Numbered parts; `None` says that there will be no more.
 type Parts = JoinableQueue<Option<(u64, Text)>>;
