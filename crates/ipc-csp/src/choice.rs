@@ -26,6 +26,9 @@ use crate::{Error, Reader, Result, Writer};
 /// be used again and again. Readers and writers at the other end may be choosing, too: each value is communicated once,
 /// and both sides see the same one.
 ///
+/// Of those who wait for the same channel the one that has waited for longest is told first; if somebody else is faster, that one has to
+/// wait on.
+///
 /// A channel that has ended is ready: its guard is chosen, with the error. To go on with the others, [switch it off](Choice::enable).
 ///
 /// ```

@@ -6,7 +6,6 @@
 //!   n, below 2⁶²               participant n has it: a process, or the open file by which it is under way to one
 //!   1 << 63 | serial | offer   it is in the value of that offer
 //!   1 << 62 | slot             the chooser in that slot is about to read it
-//!   all bits                   it is being freed: whoever finds it so goes on with it
 //! ```
 //! An end is an entry in a table, so that it counts from the moment it is made until nobody can have it any more: when it is dropped, when
 //! its process has died, when the message is lost that had it.
@@ -27,7 +26,6 @@ use crate::taken::Taken;
 
 const IN_OFFER: u64 = 1 << 63;
 const IN_HAND: u64 = 1 << 62;
-const FREEING: u64 = u64::MAX;
 
 /// What an end is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,21 +110,23 @@ impl Net {
     pub(crate) fn add_end(&self, tag: Tag, owner: u64) -> Quick<usize> {
         let entry = self.claim_end_slot(owner)?;
         self.view.ends[entry].tag.store(tag.word(), Ordering::SeqCst);
-        self.view.ends_made.fetch_add(1, Ordering::SeqCst);
+        let channel = self.channel(usize::from(tag.channel))?;
+        channel.ends_made.fetch_add(1, Ordering::SeqCst);
         // Afterwards: of a kind that there was and is not, the channel has ended.
-        self.channel(usize::from(tag.channel))?.had.fetch_or(1 << tag.kind as u32, Ordering::SeqCst);
+        channel.had.fetch_or(1 << tag.kind as u32, Ordering::SeqCst);
         Ok(entry)
     }
 
     pub(crate) fn has_end(&self, tag: Tag) -> bool {
+        let Ok(channel) = self.channel(usize::from(tag.channel)) else { return false };
         let word = tag.word();
         let is_it = |end: &EndState| end.tag.load(Ordering::SeqCst) == word && end.owner.load(Ordering::SeqCst) != 0;
         loop {
-            let made = self.view.ends_made.load(Ordering::SeqCst);
+            let made = channel.ends_made.load(Ordering::SeqCst);
             if self.ends().iter().any(is_it) {
                 return true;
             }
-            if self.view.ends_made.load(Ordering::SeqCst) == made {
+            if channel.ends_made.load(Ordering::SeqCst) == made {
                 return false;
             }
         }
@@ -164,7 +164,7 @@ impl Net {
     /// Frees an end if it still has that owner: else it has just arrived somewhere.
     pub(crate) fn free_end_of(&self, entry: usize, owner: u64) -> bool {
         let Some(end) = self.view.ends.get(entry) else { return false };
-        let is_it = end.owner.compare_exchange(owner, FREEING, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        let is_it = end.owner.compare_exchange(owner, self.me(), Ordering::SeqCst, Ordering::Relaxed).is_ok();
         if is_it {
             self.free_end_slot(entry);
         }
@@ -216,17 +216,15 @@ impl Net {
 
     /// Whether an owner word stands for somebody, or something, that is there.
     pub(crate) fn is_owner_there(&self, owner: u64, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<bool> {
-        if owner == FREEING {
-            return Ok(false);
-        }
         if owner & IN_OFFER != 0 {
             let Some(offer) = self.view.offers.get(owner as usize & 0xffff) else { return Ok(false) };
             let is_there = offer.owner.load(Ordering::SeqCst) != 0;
             return Ok(is_there && in_offer(owner as usize & 0xffff, offer.serial.load(Ordering::SeqCst)) == owner);
         }
         if owner & IN_HAND != 0 {
-            let Some(chooser) = self.view.choosers.get(owner as usize & 0xffff) else { return Ok(false) };
-            return is_alive(chooser.owner.load(Ordering::SeqCst));
+            // Before a dead one's slot is free, what it had in hand has been seen to.
+            let chooser = self.view.choosers.get(owner as usize & 0xffff);
+            return Ok(chooser.is_some_and(|chooser| chooser.owner.load(Ordering::SeqCst) != 0));
         }
         is_alive(owner)
     }

@@ -45,9 +45,6 @@ pub(crate) struct NetworkState {
     pub(crate) choosers_used: AtomicU32,
     pub(crate) offers_used: AtomicU32,
     pub(crate) ends_used: AtomicU32,
-    /// How often an end was made: who has looked through them and found none looks again if one has come meanwhile, as it may have come
-    /// behind the back of the one who looked, in the place of one before.
-    pub(crate) ends_made: AtomicU64,
     pub(crate) channels: [ChannelState; CHANNELS],
     pub(crate) choosers: [ChooserState; CHOOSERS],
     pub(crate) offers: [OfferState; OFFERS],
@@ -71,6 +68,9 @@ pub(crate) struct ChannelState {
     pub(crate) told: AtomicU32,
     pub(crate) last_generation: AtomicU32,
     pub(crate) capacity: AtomicU32,
+    /// How often an end of it was made: who has looked through all ends and found none looks again if one has come meanwhile, as it may have
+    /// come behind the back of the one who looked, in the place of one before.
+    pub(crate) ends_made: AtomicU32,
     /// Of which kinds there ever was an end: bits.
     pub(crate) had: AtomicU32,
     /// A hash of the type of its values.

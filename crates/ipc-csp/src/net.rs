@@ -146,6 +146,8 @@ impl Net {
     /// Frees an offer that is in no list.
     pub(crate) fn free_offer(&self, index: usize) {
         let Ok(offer) = self.offer(index) else { return };
+        // From here on it is no value any more: who dies here leaves it as an offer of a dead process, and not as half a value.
+        offer.owner.store(self.me(), Ordering::SeqCst);
         if offer.ends.load(Ordering::Relaxed) != 0 {
             self.free_ends_of(index, offer.serial.load(Ordering::Relaxed));
         }
@@ -153,6 +155,7 @@ impl Net {
         if len > INLINE as u64 {
             let _ = self.segment().free_end(self.place_of(index), len.next_multiple_of(PAGE as u64));
         }
+        crash_point!("csp.freeing");
         offer.owner.store(0, Ordering::Release);
         self.offer_hint.store(index, Ordering::Relaxed);
     }

@@ -214,7 +214,7 @@ impl Net {
             crash_point!("csp.end-buried");
             self.free_end_of(entry, owner);
         }
-        let made = self.view.ends_made.load(Ordering::SeqCst);
+        let made: Vec<u32> = self.channels().iter().map(|channel| channel.ends_made.load(Ordering::SeqCst)).collect();
         // Which ends there are, of each channel.
         let mut living = [0u8; CHANNELS];
         for end in self.ends() {
@@ -226,12 +226,10 @@ impl Net {
                 living[index] |= 1 << tag.kind as u8;
             }
         }
-        if self.view.ends_made.load(Ordering::SeqCst) != made {
-            return Ok(()); // one of them may have been missed: the next time
-        }
-        for (index, channel) in self.channels().iter().enumerate() {
+        for ((index, channel), made) in self.channels().iter().enumerate().zip(made) {
             let generation = channel.generation();
-            if generation == 0 {
+            // One that has come meanwhile may have been missed: the next time.
+            if generation == 0 || channel.ends_made.load(Ordering::SeqCst) != made {
                 continue;
             }
             if living[index] == 0 {

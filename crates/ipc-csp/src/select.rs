@@ -93,15 +93,24 @@ macro_rules! __choose {
     };
     (@next $choice:ident, $how:ident $with:tt, [$($done:tt)*] if $condition:expr,
         read($reader:expr) -> $value:pat => $body:expr $(, $($rest:tt)*)?) => {{
-        let branch = $choice.read(&$reader);
-        $choice.enable(branch, $condition);
-        $crate::__choose!(@more $choice, $how $with, [$($done)* (branch $value => $body)] $($($rest)*)?)
+        // As arguments of a match they last until its end, also if they were made here.
+        match &$reader {
+            reader => {
+                let branch = $choice.read(reader);
+                $choice.enable(branch, $condition);
+                $crate::__choose!(@more $choice, $how $with, [$($done)* (branch $value => $body)] $($($rest)*)?)
+            }
+        }
     }};
     (@next $choice:ident, $how:ident $with:tt, [$($done:tt)*] if $condition:expr,
         write($writer:expr, $sent:expr) -> $result:pat => $body:expr $(, $($rest:tt)*)?) => {{
-        let branch = $choice.write(&$writer, $sent);
-        $choice.enable(branch, $condition);
-        $crate::__choose!(@more $choice, $how $with, [$($done)* (branch $result => $body)] $($($rest)*)?)
+        match (&$writer, $sent) {
+            (writer, sent) => {
+                let branch = $choice.write(writer, sent);
+                $choice.enable(branch, $condition);
+                $crate::__choose!(@more $choice, $how $with, [$($done)* (branch $result => $body)] $($($rest)*)?)
+            }
+        }
     }};
     (@next $choice:ident, $how:ident $with:tt, [$($done:tt)*] if $condition:expr,
         timeout($after:expr) => $body:expr $(, $($rest:tt)*)?) => {{
@@ -118,6 +127,7 @@ macro_rules! __choose {
     (@more $choice:ident, $how:ident($($with:tt)*), [$(($branch:ident $value:pat => $body:expr))+]) => {
         match $choice.$how($($with)*) {
             ::core::result::Result::Err(error) => ::core::result::Result::Err(error),
+            #[allow(unreachable_code)] // if all branches leave
             ::core::result::Result::Ok(mut chosen) => {
                 ::core::result::Result::Ok($(if let ::core::option::Option::Some($value) = chosen.take($branch) {
                     $body

@@ -68,8 +68,6 @@ impl<'a> Taken<'a> {
         match self.source {
             None => {
                 let channel = net.view.offers[self.offer].channel.load(Ordering::Relaxed) as usize;
-                // In one step: from here on it does not come back.
-                net.view.offers[self.offer].owner.store(net.me(), Ordering::SeqCst);
                 crash_point!("csp.emptying");
                 net.free_offer(self.offer);
                 // Of a channel that has ended this may have been what others waited for.
