@@ -83,6 +83,7 @@ mod list;
 mod model;
 mod net;
 mod parallel;
+mod pause;
 mod raw;
 mod recover;
 mod report;

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use ipc_core::{Deadline, Participant, crash_point};
 
 use crate::Error;
-use crate::choose::now;
 use crate::ends::{Kind, Tag};
 use crate::error::Quick;
 use crate::layout::{BUFFERED, CHANNELS, ChooserState, NO_READERS, NO_WRITERS, OfferState, POISONED, ZOMBIE};
 use crate::list::{ChannelLock, taker_of};
 use crate::net::Net;
+use crate::pause::now;
 use crate::word::{Generation, State};
 
 /// How often anybody looks, of all who wait.

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use ipc_core::{Handle, Participant, Segment};
 
-use crate::choose::now;
 use crate::ends::{Kind, Tag};
 use crate::error::Quick;
 use crate::net::Net;
+use crate::pause::now;
 use crate::{Error, Result};
 
 /// A picture of a network at one moment, from [`Network::report`](crate::Network::report), or of those of another process. Printed, it is a
