@@ -10,7 +10,7 @@ use crate::process::Streams;
 use crate::workspace::forget_cargo_run;
 
 /// Some seven minutes on two processors; locks and queues have more points at which a death matters, sockets and FIFOs fewer.
-const KILLS: [&str; 14] = [
+const KILLS: [&str; 16] = [
     "--kills",
     "2000",
     "--kills",
@@ -25,9 +25,12 @@ const KILLS: [&str; 14] = [
     "socket=1000",
     "--kills",
     "manager=2000",
+    "--kills",
+    "csp=2000",
 ];
 /// With `--soak`: three hours.
-const SOAK: [&str; 6] = ["--kills", "50000", "--kills", "queue=200000", "--kills", "manager=10000"];
+const SOAK: [&str; 8] =
+    ["--kills", "50000", "--kills", "queue=200000", "--kills", "manager=10000", "--kills", "csp=10000"];
 
 /// What a program with crash points contains: the variable that they obey.
 const HOOK: &[u8] = b"IPC_CRASH";

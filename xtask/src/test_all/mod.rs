@@ -109,7 +109,7 @@ Options:
       --only NAME[,NAME]  Run these steps only
       --list              Name the steps and run nothing
       --soak              Run the long campaigns instead of the short ones:
-                          350,000 kills, which takes some three hours, and
+                          470,000 kills, which takes some three hours, and
                           half an hour of fuzzing for each of its targets
   -h, --help              Print this text
 

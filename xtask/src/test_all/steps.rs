@@ -45,7 +45,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "abort", about: "the same when panics abort", run: |job| probe::run(job, "abort") },
     Step {
         name: "kills",
-        about: "14,000 workers are killed, and the others go on (350,000 with --soak)",
+        about: "20,000 workers are killed, and the others go on (470,000 with --soak)",
         run: kills::run,
     },
 ];

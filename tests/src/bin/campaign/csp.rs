@@ -166,12 +166,13 @@ pub(crate) fn tell_of_deaths() {
     fn fail((): ()) {
         exit(1)
     }
-    let spawned = ipc_csp::spawn(ipc_csp::process(fail, ())).expect("a process");
+    let builder = Builder::new().env_remove(VARIABLE);
+    let spawned = ipc_csp::spawn(ipc_csp::process_with(builder, fail, ())).expect("a process");
     spawned.join().expect_err("it has failed");
 }
 
 /// Where one who dies before the victim does it.
-pub(crate) const POINTS: [&str; 17] = [
+pub(crate) const POINTS: [&str; 18] = [
     "csp.slot",
     "csp.filled",
     "csp.buffered",
@@ -188,6 +189,7 @@ pub(crate) const POINTS: [&str; 17] = [
     "csp.committing",
     "csp.committed",
     "csp.emptying",
+    "csp.freeing",
     "csp.withdrawn",
 ];
 

@@ -18,16 +18,19 @@ const EVERY: u64 = 3;
 
 /// Nobody has an end of these channels any more, and nothing else is left of those who had.
 pub(crate) fn take_census<T>(round: &mut Round, network: &Network, channels: Vec<Channel<T>>) {
-    if !round.rng.one_in(EVERY) {
-        return;
+    if round.rng.one_in(EVERY) {
+        take_census_now(round, network, &channels);
     }
+}
+
+pub(crate) fn take_census_now<T>(round: &mut Round, network: &Network, channels: &[Channel<T>]) {
     let counted = thread::scope(|scope| {
         // To claim all slots is to go deep.
         let thread = thread::Builder::new().stack_size(1 << 26);
         let counting = thread.spawn_scoped(scope, || count(network, channels.len())).expect("a thread");
         counting.join().expect("it does not panic")
     });
-    if let Err(text) = counted.and_then(|()| judge_report(network, &channels)) {
+    if let Err(text) = counted.and_then(|()| judge_report(network, channels)) {
         round.flaw(Flaw::Left, text);
     }
 }

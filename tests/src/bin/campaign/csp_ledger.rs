@@ -12,6 +12,10 @@ pub(crate) enum Step {
     /// It has returned with one, or another guard was chosen: nobody reads it, ever.
     Refused = 2,
     Read = 3,
+    /// It was written, and whoever had the end that was in it has died.
+    Unanswered = 4,
+    /// It was read, and whoever had the other end of the one that was in it has died.
+    Deserted = 5,
 }
 
 /// Numbers of values: that of the writer's lane, and how many it has begun to write before.
@@ -31,7 +35,8 @@ fn split(number: u64) -> (u64, u64) {
 }
 
 /// The points at which one has read something and not returned yet.
-const HAS_READ: [&str; 3] = ["csp.committed", "csp.emptying", "csp.ends-read"];
+const HAS_READ: [&str; 7] =
+    ["csp.committed", "csp.emptying", "csp.freeing", "csp.ends-read", "csp.retiring", "csp.retired", "csp.over"];
 /// Points with a lock, or with something half done.
 const INSIDE: [&str; 22] = [
     "csp.filled",
@@ -73,11 +78,21 @@ pub(crate) struct Ledger {
     parts: Vec<Part>,
     /// So many values that were written may have been thrown away with what they were in.
     thrown: u64,
+    /// A reader may begin something else before it notes what it has read.
+    holds_longer: bool,
 }
 
 impl Ledger {
     pub(crate) fn new(thrown: u64) -> Ledger {
-        Ledger { parts: Vec::new(), thrown }
+        Ledger { parts: Vec::new(), thrown, holds_longer: false }
+    }
+
+    pub(crate) fn holds_longer(&mut self) {
+        self.holds_longer = true;
+    }
+
+    pub(crate) fn thrown(&self) -> u64 {
+        self.thrown
     }
 
     pub(crate) fn enter(&mut self, part: Part) {
@@ -98,7 +113,8 @@ impl Ledger {
                 match word >> STEP_SHIFT {
                     step if step == Step::Written as u64 => drop(written.insert(number)),
                     step if step == Step::Refused as u64 => drop(refused.insert(number)),
-                    _ => readers.entry(number).or_default().push(part.lane),
+                    step if step == Step::Read as u64 => readers.entry(number).or_default().push(part.lane),
+                    _ => {}
                 }
             }
         }
@@ -149,7 +165,7 @@ impl Ledger {
     /// How many values the dead may have read and not noted.
     fn most_held(&self, round: &Round) -> u64 {
         let dead = || self.parts.iter().filter(|part| part.dies);
-        let has_read = round.died_at().is_none_or(|point| HAS_READ.contains(&point));
+        let has_read = self.holds_longer || round.died_at().is_none_or(|point| HAS_READ.contains(&point));
         if dead().count() == 1 && !has_read { 0 } else { dead().filter(|part| part.reads).count() as u64 }
     }
 }

@@ -109,18 +109,25 @@ pub(crate) fn many_deaths(round: &mut Round) {
 }
 
 pub(crate) fn closed(round: &mut Round) {
-    let channels = if round.rng.one_in(2) { SYNC } else { BUFFERED };
-    let victim: &[Seat] = if round.rng.one_in(2) { &[WRITER] } else { &[READER] };
-    play_sizes(round, Cast { end: Some(Over::Closed), is_endless: true, ..two_by_two(channels, victim) });
+    let cast = ended(round);
+    play_sizes(round, Cast { end: Some(Over::Closed), is_endless: true, ..cast });
 }
 
 pub(crate) fn poisoned(round: &mut Round) {
-    let channels = if round.rng.one_in(2) { SYNC } else { BUFFERED };
-    let victim: &[Seat] = if round.rng.one_in(2) { &[WRITER] } else { &[READER] };
-    play_sizes(
-        round,
-        Cast { end: Some(Over::Poisoned), throws: true, is_endless: true, ..two_by_two(channels, victim) },
-    );
+    let cast = ended(round);
+    play_sizes(round, Cast { end: Some(Over::Poisoned), throws: true, is_endless: true, ..cast });
+}
+
+/// Those whose channels are ended while they communicate.
+fn ended(round: &mut Round) -> Cast {
+    const ALL: Seat = both(&[0, 1, 2], &[0, 1, 2]);
+    match round.rng.below(5) {
+        0 => two_by_two(SYNC, &[WRITER]),
+        1 => two_by_two(SYNC, &[READER]),
+        2 => two_by_two(BUFFERED, &[WRITER]),
+        3 => mixed(BUFFERED, &[MIXED_READER]),
+        _ => Cast { other: &[ALL, ALL], near: &[ALL, MIXED_READER], ..Cast::of(&[0, 2, 0], &[ALL]) },
+    }
 }
 
 /// The only one who writes is killed: the others read what there is, and hear of it.

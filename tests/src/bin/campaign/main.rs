@@ -5,9 +5,13 @@ mod arrays;
 mod controls;
 mod csp;
 mod csp_census;
+mod csp_controls;
+mod csp_ends;
+mod csp_heir;
 mod csp_ledger;
 mod csp_member;
 mod csp_rounds;
+mod csp_stopped;
 mod fifo;
 mod fifo_connect;
 mod fifo_controls;
@@ -93,6 +97,16 @@ const fn manager(name: &'static str, about: &'static str, points: Points, round:
 
 const fn csp(name: &'static str, about: &'static str, points: Points, round: fn(&mut campaign::Round)) -> Scenario {
     Scenario { of: "csp", name, about, points, round, control: None }
+}
+
+const fn csp_control(
+    name: &'static str,
+    about: &'static str,
+    points: Points,
+    flaw: Flaw,
+    round: fn(&mut campaign::Round),
+) -> Scenario {
+    Scenario { of: "csp", name, about, points, round, control: Some(flaw) }
 }
 
 const fn manager_control(
@@ -395,6 +409,26 @@ const SCENARIOS: &[Scenario] = &[
     csp("csp-poisoned", "killed while it poisons a channel", ENDING, csp_rounds::poisoned),
     csp("csp-last-writer", "killed as the last one who writes", COMMUNICATING, csp_rounds::last_writer),
     csp("csp-last-reader", "killed as the last one who reads", COMMUNICATING, csp_rounds::last_reader),
+    csp("csp-ends-sender", "killed while it sends ends of channels", SENDING_ENDS, csp_ends::sender),
+    csp("csp-ends-receiver", "killed while it reads ends of channels", READING_ENDS, csp_ends::receiver),
+    csp("csp-ends-threads", "killed while four threads of it pass ends", PASSING_BOTH, csp_ends::threads),
+    csp("csp-ends-last", "killed as the last one who reads ends", READING_ENDS, csp_ends::last_receiver),
+    csp("csp-passed-on", "killed while it starts processes with ends", STARTING_WITH_ENDS, csp_ends::passed_on),
+    csp("csp-heir", "killed while it sees to what the dead have left", SEEING_TO, csp_heir::heir),
+    csp("csp-stopped", "stopped inside a lock, and killed", &[], csp_stopped::inside),
+    csp_control("control-noted-first", "a writer notes before it writes", &[], Flaw::Lost, csp_controls::lost),
+    csp_control("control-written-twice", "a writer writes twice", &[], Flaw::Duplicate, csp_controls::duplicate),
+    csp_control("control-other-bytes", "a writer writes other bytes", &[], Flaw::Corrupt, csp_controls::corrupt),
+    csp_control(
+        "control-no-return",
+        "what the dead have taken is gone",
+        &[("csp.taken", 40)],
+        Flaw::Lost,
+        csp_controls::no_return,
+    ),
+    csp_control("control-plain-place", "a lock that does not survive", &[], Flaw::Hang, csp_controls::plain_lock),
+    csp_control("control-forgotten", "an end that nobody uses", &[], Flaw::Hang, csp_controls::forgotten_writer),
+    csp_control("control-kept-end", "an end that is never given back", &[], Flaw::Left, csp_controls::kept_end),
 ];
 
 fn main() -> ExitCode {

@@ -305,6 +305,7 @@ pub(crate) const READING_FROM_BUFFER: Points = &[
     ("csp.half-unlinked", 40),
     ("csp.copied", 40),
     ("csp.emptying", 40),
+    ("csp.freeing", 40),
     ("csp.poked", 20),
 ];
 pub(crate) const COMMUNICATING: Points = &[
@@ -328,5 +329,47 @@ pub(crate) const CHOOSING: Points = &[
     ("csp.committed", 20),
     ("csp.withdrawn", 20),
     ("csp.poked", 20),
+    ("csp.buffered", 20),
+    ("csp.buffered-taken", 20),
+    ("csp.freeing", 60),
 ];
 pub(crate) const ENDING: Points = &[("csp.over", 1), ("csp.copied", 20), ("csp.over", 1), ("csp.offered", 20)];
+
+pub(crate) const SENDING_ENDS: Points = &[
+    ("csp.channel-made", 10),
+    ("csp.ends-in-offer", 10),
+    ("csp.linked", 10),
+    ("csp.retiring", 20),
+    ("csp.retired", 20),
+    ("csp.over", 10),
+    ("csp.withdrawn", 10),
+    ("csp.offered", 20),
+];
+pub(crate) const READING_ENDS: Points = &[
+    ("csp.end-arrived", 10),
+    ("csp.copied", 10),
+    ("csp.committing", 10),
+    ("csp.committed", 10),
+    ("csp.ends-read", 10),
+    ("csp.retiring", 10),
+    ("csp.retired", 10),
+    ("csp.over", 10),
+];
+pub(crate) const PASSING_BOTH: Points = &[
+    ("csp.channel-made", 20),
+    ("csp.ends-in-offer", 20),
+    ("csp.end-arrived", 20),
+    ("csp.ends-read", 20),
+    ("csp.over", 20),
+];
+pub(crate) const STARTING_WITH_ENDS: Points =
+    &[("csp.end-arrived", 6), ("csp.end-sent", 6), ("csp.retiring", 6), ("csp.retired", 6)];
+pub(crate) const SEEING_TO: Points = &[
+    ("csp.rebuilding", 1),
+    ("csp.putting-back", 1),
+    ("csp.relinked", 1),
+    ("csp.offer-buried", 3),
+    ("csp.slot-buried", 2),
+    ("csp.end-buried", 10),
+    ("csp.channel-freed", 3),
+];
