@@ -102,10 +102,13 @@ impl<'a> Choice<'a, '_, '_> {
     fn attempt_each(&mut self, deadline: Deadline) -> Quick<Option<Chosen<'a>>> {
         let is_polite = self.guards.len() > 1 || deadline.is_now();
         for index in 0..self.guards.len() {
-            if index > 0 && self.may_be_ready(index)? {
-                // Something may have come for an earlier one meanwhile, and before this.
+            if index > 0 {
+                if !self.may_be_ready(index)? {
+                    continue;
+                }
+                // Something may have come for an earlier one meanwhile, and before this. (What is offered was offered already.)
                 for earlier in 0..index {
-                    if self.may_be_ready(earlier)? {
+                    if !self.is_offered(earlier)? && self.may_be_ready(earlier)? {
                         if let Some(event) = self.attempt(earlier, is_polite, deadline)? {
                             return Ok(Some((earlier, event)));
                         }
@@ -119,20 +122,27 @@ impl<'a> Choice<'a, '_, '_> {
         Ok(None)
     }
 
+    /// Whether it is a write that somebody has to take.
+    fn is_offered(&self, index: usize) -> Quick<bool> {
+        let guard = &self.guards[index];
+        Ok(guard.value.is_some() && self.net.channel(guard.channel)?.capacity.load(Ordering::Relaxed) == 0)
+    }
+
     /// A hint.
     fn may_be_ready(&self, index: usize) -> Quick<bool> {
         let channel = self.net.channel(self.guards[index].channel)?;
-        Ok(channel.over() != 0
-            || match self.guards[index].value {
-                None => channel.has_values(),
-                Some(_) => !channel.readers.is_empty(),
-            })
+        let is_possible = match self.guards[index].value {
+            None => channel.has_values(),
+            Some(_) if self.is_offered(index)? => !channel.readers.is_empty(),
+            Some(_) => channel.may_have_room(),
+        };
+        Ok(is_possible || channel.over() != 0)
     }
 
     /// Whether nobody needs to know of this choice: it takes what others offer, or puts a value where there is room.
     fn is_passive(&self) -> Quick<bool> {
-        for guard in self.guards.iter() {
-            if guard.value.is_some() && self.net.channel(guard.channel)?.capacity.load(Ordering::Relaxed) == 0 {
+        for index in 0..self.guards.len() {
+            if self.is_offered(index)? {
                 return Ok(false);
             }
         }
@@ -179,8 +189,7 @@ impl<'a> Choice<'a, '_, '_> {
             return Ok(Some(Event::Over(error)));
         }
         if channel.capacity.load(Ordering::Relaxed) > 0 {
-            let is_full = channel.buffered.load(Ordering::Acquire) >= channel.capacity.load(Ordering::Relaxed);
-            if is_full || !channel.writers.is_empty() {
+            if !channel.may_have_room() {
                 return Ok(None);
             }
             self.prepare(index)?;

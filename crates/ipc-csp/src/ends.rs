@@ -215,7 +215,7 @@ impl Net {
     }
 
     /// Whether an owner word stands for somebody, or something, that is there.
-    pub(crate) fn is_owner_there(&self, owner: u64, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<bool> {
+    pub(crate) fn is_owner_there(&self, owner: u64, is_alive: impl FnOnce(u64) -> Quick<bool>) -> Quick<bool> {
         if owner & IN_OFFER != 0 {
             let Some(offer) = self.view.offers.get(owner as usize & 0xffff) else { return Ok(false) };
             let is_there = offer.owner.load(Ordering::SeqCst) != 0;
@@ -242,7 +242,8 @@ fn in_hand(slot: usize) -> u64 {
 pub(crate) struct Encoded<'a> {
     net: &'a Net,
     pub(crate) bytes: Vec<u8>,
-    entries: Vec<usize>,
+    /// Those that belong to this process.
+    entries: RefCell<Vec<usize>>,
     /// It was written: the ends are the reader's, who may be in this process.
     is_written: Cell<bool>,
 }
@@ -250,18 +251,18 @@ pub(crate) struct Encoded<'a> {
 impl<'a> Encoded<'a> {
     pub(crate) fn of<T: Serialize>(net: &'a Net, value: &T) -> Quick<Encoded<'a>> {
         let bytes = buffer();
-        let mut encoded = Encoded { net, bytes, entries: Vec::new(), is_written: Cell::new(false) };
+        let mut encoded = Encoded { net, bytes, entries: RefCell::default(), is_written: Cell::new(false) };
         let scope = Scope::enter(Some(Context::Encoding { net: net.me(), entries: Vec::new() }));
         let result = without_handles(|| Postcard::encode(value, &mut encoded.bytes));
         if let Some(Context::Encoding { entries, .. }) = scope.leave() {
-            encoded.entries = entries;
+            encoded.entries = entries.into();
         }
         result.map_err(Error::Encode)?;
         Ok(encoded)
     }
 
     pub(crate) fn has_ends(&self) -> bool {
-        !self.entries.is_empty()
+        !self.entries.borrow().is_empty()
     }
 
     /// It went its way.
@@ -271,28 +272,30 @@ impl<'a> Encoded<'a> {
 
     /// The ends in the value belong to that offer.
     pub(crate) fn put_into(&self, offer: usize) {
-        if self.entries.is_empty() {
+        let entries = self.entries.borrow();
+        if entries.is_empty() {
             return;
         }
         let state = &self.net.view.offers[offer];
-        state.ends.store(self.entries.len() as u32, Ordering::Relaxed);
+        state.ends.store(entries.len() as u32, Ordering::Relaxed);
         let owner = in_offer(offer, state.serial.load(Ordering::Relaxed));
-        self.entries.iter().for_each(|entry| self.net.view.ends[*entry].owner.store(owner, Ordering::SeqCst));
+        entries.iter().for_each(|entry| self.net.view.ends[*entry].owner.store(owner, Ordering::SeqCst));
         crash_point!("csp.ends-in-offer");
     }
 
-    /// And again to this process: the offer was not taken up.
+    /// And again to this process, as the offer was not taken up; but not those that somebody has in hand who was too late: they are that one's.
     pub(crate) fn take_out_of(&self, offer: usize) {
-        if self.entries.is_empty() {
+        let mut entries = self.entries.borrow_mut();
+        if entries.is_empty() {
             return;
         }
         let state = &self.net.view.offers[offer];
         let owner = in_offer(offer, state.serial.load(Ordering::Relaxed));
         state.ends.store(0, Ordering::Relaxed);
-        for entry in &self.entries {
+        entries.retain(|entry| {
             let end = &self.net.view.ends[*entry].owner;
-            let _ = end.compare_exchange(owner, self.net.me(), Ordering::SeqCst, Ordering::Relaxed);
-        }
+            end.compare_exchange(owner, self.net.me(), Ordering::SeqCst, Ordering::Relaxed).is_ok()
+        });
     }
 }
 
@@ -302,14 +305,13 @@ impl Drop for Encoded<'_> {
         if !self.net.segment().is_original() {
             return;
         }
-        for entry in self.entries.drain(..).filter(|_| !self.is_written.get()) {
-            let end = &self.net.view.ends[entry];
-            // Not what a reader had in hand when the value was withdrawn.
-            if end.owner.load(Ordering::SeqCst) == self.net.me() {
-                let tag = Tag::of(end.tag.load(Ordering::SeqCst));
-                self.net.free_end_slot(entry);
-                tag.into_iter().for_each(|tag| self.net.note_departure(tag));
-            }
+        if self.is_written.get() {
+            return;
+        }
+        for entry in self.entries.take() {
+            let tag = Tag::of(self.net.view.ends[entry].tag.load(Ordering::SeqCst));
+            self.net.free_end_slot(entry);
+            tag.into_iter().for_each(|tag| self.net.note_departure(tag));
         }
     }
 }

@@ -392,6 +392,13 @@ impl ChannelState {
         }
     }
 
+    /// Whether there may be room for a value that nobody waits for.
+    #[inline]
+    pub(crate) fn may_have_room(&self) -> bool {
+        let is_full = self.buffered.load(Ordering::Acquire) >= self.capacity.load(Ordering::Relaxed);
+        !is_full && self.writers.is_empty()
+    }
+
     /// Whether there may be something to read. Without the lock it is a hint.
     #[inline]
     pub(crate) fn has_values(&self) -> bool {

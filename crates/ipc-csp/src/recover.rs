@@ -1,6 +1,6 @@
 //! What the dead have left: offers, slots, ends, and values that they were about to read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use ipc_core::{Deadline, Participant, crash_point};
@@ -16,6 +16,39 @@ use crate::word::{Generation, State};
 
 /// How often anybody looks, of all who wait.
 const INTERVAL: u64 = 20_000_000;
+
+/// What is known while somebody looks: who lives, and which channels a stopped process has locked.
+struct Pass<'a> {
+    net: &'a Net,
+    known: BTreeMap<u64, bool>,
+    stuck: BTreeSet<usize>,
+}
+
+impl<'a> Pass<'a> {
+    fn is_alive(&mut self, number: u64) -> Quick<bool> {
+        if let Some(answer) = self.known.get(&number) {
+            return Ok(*answer);
+        }
+        let answer = match Participant::from_number(number) {
+            Some(who) => self.net.segment().is_alive(who)?,
+            None => false,
+        };
+        self.known.insert(number, answer);
+        Ok(answer)
+    }
+
+    /// Unless somebody is stopped with it: that channel will be seen to when it goes on, and the others now.
+    fn lock_now(&mut self, index: usize) -> Quick<Option<ChannelLock<'a>>> {
+        if self.stuck.contains(&index) {
+            return Ok(None);
+        }
+        let lock = self.net.lock_now(index)?;
+        if lock.is_none() {
+            self.stuck.insert(index);
+        }
+        Ok(lock)
+    }
+}
 
 impl Net {
     /// Sees to what the dead have left, unless somebody did so just now, or is doing it.
@@ -51,27 +84,17 @@ impl Net {
 
     /// Each step can be done again: whoever dies here leaves it to the next one.
     fn bury_the_dead(&self) -> Quick<()> {
-        let mut known = BTreeMap::from([(0, false), (self.me(), true)]);
-        let mut is_alive = |number: u64| -> Quick<bool> {
-            if let Some(answer) = known.get(&number) {
-                return Ok(*answer);
-            }
-            let answer = match Participant::from_number(number) {
-                Some(who) => self.segment().is_alive(who)?,
-                None => false,
-            };
-            known.insert(number, answer);
-            Ok(answer)
-        };
-        self.return_what_was_taken(&mut is_alive)?;
-        self.bury_offers(&mut is_alive)?;
+        let pass =
+            &mut Pass { net: self, known: BTreeMap::from([(0, false), (self.me(), true)]), stuck: BTreeSet::new() };
+        self.return_what_was_taken(pass)?;
+        self.bury_offers(pass)?;
         for (slot, state) in self.choosers().iter().enumerate() {
             let owner = state.owner.load(Ordering::SeqCst);
-            if owner == 0 || is_alive(owner)? {
+            if owner == 0 || pass.is_alive(owner)? {
                 continue;
             }
             let (generation, word) = state.chooser.state();
-            let is_needed = matches!(word, State::Taking { taker, .. } if self.is_slot_alive(taker, &mut is_alive)?);
+            let is_needed = matches!(word, State::Taking { taker, .. } if self.is_slot_alive(taker, pass)?);
             // It may have died after the steps above: then the next one does them for it.
             if !is_needed && !self.is_slot_in_use(slot, owner) {
                 state.chooser.withdraw(generation);
@@ -80,7 +103,7 @@ impl Net {
                 state.owner.store(0, Ordering::SeqCst);
             }
         }
-        self.bury_ends(&mut is_alive)
+        self.bury_ends(pass)
     }
 
     /// Whether offers are made, or something is taken, in the name of a slot.
@@ -96,21 +119,21 @@ impl Net {
         self.offers().iter().any(|offer| is_offering(offer) || is_taken(offer)) || self.choosers().iter().any(is_taking)
     }
 
-    fn is_slot_alive(&self, slot: usize, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<bool> {
-        is_alive(self.chooser(slot)?.owner.load(Ordering::SeqCst))
+    fn is_slot_alive(&self, slot: usize, pass: &mut Pass<'_>) -> Quick<bool> {
+        pass.is_alive(self.chooser(slot)?.owner.load(Ordering::SeqCst))
     }
 
     /// Values that the dead were about to read go back to where they came from.
-    fn return_what_was_taken(&self, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<()> {
+    fn return_what_was_taken(&self, pass: &mut Pass<'_>) -> Quick<()> {
         for (index, offer) in self.offers().iter().enumerate() {
             let link = offer.taker.load(Ordering::SeqCst);
             let Some(taker) = link.checked_sub(1).map(|taker| taker as usize) else { continue };
             // A slot without an owner is that of one who was done just now.
             let who = self.chooser(taker)?.owner.load(Ordering::SeqCst);
-            if offer.owner.load(Ordering::SeqCst) != BUFFERED || who == 0 || is_alive(who)? {
+            if offer.owner.load(Ordering::SeqCst) != BUFFERED || who == 0 || pass.is_alive(who)? {
                 continue;
             }
-            let Some(lock) = self.lock_now(offer.channel.load(Ordering::Relaxed) as usize)? else { continue };
+            let Some(lock) = pass.lock_now(offer.channel.load(Ordering::Relaxed) as usize)? else { continue };
             // What the dead have taken stays as it is, but this one may have been done with it before.
             if offer.owner.load(Ordering::SeqCst) == BUFFERED && offer.taker.load(Ordering::SeqCst) == link {
                 lock.put_back(index, None, taker)?;
@@ -119,7 +142,7 @@ impl Net {
         for (slot, state) in self.choosers().iter().enumerate() {
             let (generation, word) = state.chooser.state();
             if let Some((taker, offer)) = taker_of(word) {
-                self.put_back_from(taker, offer, slot, generation, is_alive)?;
+                self.put_back_from(taker, offer, slot, generation, pass)?;
             }
         }
         Ok(())
@@ -134,11 +157,12 @@ impl Net {
         generation: Generation,
         is_lost: bool,
     ) -> Quick<()> {
-        let mut is_alive = |number| match Participant::from_number(number) {
-            Some(who) => Ok(!is_lost && self.segment().is_alive(who)?),
-            None => Ok(false),
-        };
-        self.put_back_from(taker, offer, slot, generation, &mut is_alive)
+        let known = BTreeMap::from([(0, false)]);
+        let pass = &mut Pass { net: self, known, stuck: BTreeSet::new() };
+        if is_lost {
+            pass.known.insert(self.chooser(taker)?.owner.load(Ordering::SeqCst), false);
+        }
+        self.put_back_from(taker, offer, slot, generation, pass)
     }
 
     fn put_back_from(
@@ -147,20 +171,20 @@ impl Net {
         offer: usize,
         slot: usize,
         generation: Generation,
-        is_alive: &mut impl FnMut(u64) -> Quick<bool>,
+        pass: &mut Pass<'_>,
     ) -> Quick<()> {
-        if self.is_slot_alive(taker, is_alive)? {
+        if self.is_slot_alive(taker, pass)? {
             return Ok(());
         }
         let state = self.offer(offer)?;
-        let Some(lock) = self.lock_now(state.channel.load(Ordering::Relaxed) as usize)? else { return Ok(()) };
+        let Some(lock) = pass.lock_now(state.channel.load(Ordering::Relaxed) as usize)? else { return Ok(()) };
         if self.chooser(slot)?.chooser.is_taken(generation, taker, offer) {
             lock.put_back(offer, Some((slot, generation)), taker)?;
         }
         Ok(())
     }
 
-    /// Unless somebody is stopped with it: that channel will be seen to when it goes on, and the others now.
+    /// Unless somebody is stopped with it.
     pub(crate) fn lock_now(&self, index: usize) -> Quick<Option<ChannelLock<'_>>> {
         match self.lock_soon(index) {
             Ok(lock) => Ok(Some(lock)),
@@ -170,10 +194,10 @@ impl Net {
     }
 
     /// Offers of the dead, and those that their owners could not free.
-    fn bury_offers(&self, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<()> {
+    fn bury_offers(&self, pass: &mut Pass<'_>) -> Quick<()> {
         for (index, offer) in self.offers().iter().enumerate() {
             let owner = offer.owner.load(Ordering::SeqCst);
-            let is_dead = owner == ZOMBIE || (Net::is_participant(owner) && !is_alive(owner)?);
+            let is_dead = owner == ZOMBIE || (Net::is_participant(owner) && !pass.is_alive(owner)?);
             if !is_dead {
                 continue;
             }
@@ -182,7 +206,7 @@ impl Net {
                 let (generation, word) = chooser.chooser.state();
                 let is_its = generation == offer.generation.load(Ordering::Relaxed);
                 if let Some((taker, taken)) = taker_of(word).filter(|_| is_its) {
-                    if taken == index && self.is_slot_alive(taker, is_alive)? {
+                    if taken == index && self.is_slot_alive(taker, pass)? {
                         continue; // it is being read
                     }
                 }
@@ -191,7 +215,7 @@ impl Net {
                     chooser.chooser.withdraw(generation);
                 }
             }
-            let Some(lock) = self.lock_now(offer.channel.load(Ordering::Relaxed) as usize)? else { continue };
+            let Some(lock) = pass.lock_now(offer.channel.load(Ordering::Relaxed) as usize)? else { continue };
             // Whoever had the lock before may have freed it, and it may be somebody else's.
             if offer.owner.load(Ordering::SeqCst) != owner {
                 continue;
@@ -205,10 +229,10 @@ impl Net {
     }
 
     /// Ends that nobody has any more, and with them channels.
-    fn bury_ends(&self, is_alive: &mut impl FnMut(u64) -> Quick<bool>) -> Quick<()> {
+    fn bury_ends(&self, pass: &mut Pass<'_>) -> Quick<()> {
         for (entry, end) in self.ends().iter().enumerate() {
             let owner = end.owner.load(Ordering::SeqCst);
-            if owner == 0 || self.is_owner_there(owner, is_alive)? {
+            if owner == 0 || self.is_owner_there(owner, |number| pass.is_alive(number))? {
                 continue;
             }
             crash_point!("csp.end-buried");
@@ -233,12 +257,12 @@ impl Net {
                 continue;
             }
             if living[index] == 0 {
-                self.free_channel(index)?;
+                self.free_channel(index, pass)?;
                 continue;
             }
             if channel.over() & (POISONED | NO_READERS) != 0 && !channel.buffer.is_empty() {
                 // Whoever marked it could not do that, or something has come back from the dead.
-                if let Some(lock) = self.lock_now(index)? {
+                if let Some(lock) = pass.lock_now(index)? {
                     lock.clear()?;
                 }
             }
@@ -251,7 +275,7 @@ impl Net {
                     self.note_departure(tag);
                     // The flag may have been set where nobody could be told.
                     if channel.over() & flag != 0 && channel.told.load(Ordering::SeqCst) & flag == 0 {
-                        if let Some(lock) = self.lock_now(index)? {
+                        if let Some(lock) = pass.lock_now(index)? {
                             lock.poke_all()?;
                             channel.told.fetch_or(flag, Ordering::SeqCst);
                         }
@@ -263,8 +287,8 @@ impl Net {
     }
 
     /// A channel that nobody has an end of. Under the registry.
-    fn free_channel(&self, index: usize) -> Quick<()> {
-        let Some(lock) = self.lock_now(index)? else { return Ok(()) };
+    fn free_channel(&self, index: usize, pass: &mut Pass<'_>) -> Quick<()> {
+        let Some(lock) = pass.lock_now(index)? else { return Ok(()) };
         lock.clear()?;
         lock.channel.state.store(0, Ordering::SeqCst);
         crash_point!("csp.channel-freed");
