@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod csp;
 mod daemon;
 mod fifo;
 mod harness;

@@ -27,9 +27,13 @@ fn ends<T>(network: &Network, capacity: usize) -> (Writer<T>, Reader<T>) {
     (channel.writer().unwrap(), channel.reader().unwrap())
 }
 
-/// Waits until so many threads wait in this network.
+/// Waits until so many threads wait in this network, and others can see for what.
 fn until_waiting(network: &Network, count: usize) {
-    eventually("they wait", || network.report().unwrap().waiting().len() == count);
+    eventually("they wait", || {
+        let report = network.report().unwrap();
+        let waiting = report.waiting();
+        waiting.len() == count && waiting.iter().all(|one| one.reads.len() + one.writes.len() > 0)
+    });
 }
 
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
