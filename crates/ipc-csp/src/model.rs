@@ -454,8 +454,13 @@ impl<'a> Choice<'a> {
     fn try_buffer(&self, locked: &mut Locked<'_>, nth: usize, value: u64) -> Option<Chosen> {
         let (number, index) = (self.guards[nth].channel, self.offer(nth).index);
         let channel = locked.channel(number);
-        let is_first = channel.writers.first().is_none_or(|first| first.index == index);
-        if !channel.has_room() || !is_first {
+        // `ChannelLock::is_next`.
+        let is_told = |other: &Offer| {
+            let chooser = &self.world.choosers[other.slot].chooser;
+            !chooser.is_waiting(other.generation) || chooser.is_poked()
+        };
+        let is_next = channel.writers.iter().take_while(|other| other.index != index).all(is_told);
+        if !channel.has_room() || !is_next {
             return None;
         }
         channel.unlink(index);
