@@ -344,8 +344,7 @@ impl<'a> Choice<'a, '_, '_> {
         let mut patience = Patience::default();
         loop {
             let chooser = self.slot().state();
-            let is_awaited =
-                std::mem::replace(&mut is_spinning, true) && self.spin(|choice| choice.is_awaited(), deadline);
+            let is_awaited = is_spinning && self.spin(|choice| choice.is_awaited(), deadline);
             if !is_awaited {
                 let ticket = chooser.wait.prepare();
                 if !self.is_awaited() {
@@ -367,6 +366,8 @@ impl<'a> Choice<'a, '_, '_> {
                 return Err(Error::Damaged("a value was taken and not taken").into()); // it is found when it is withdrawn
             }
             let is_due = slices.is_due();
+            // Again only when something goes on: to spin in every slice would cost as much as all the rest.
+            is_spinning = chooser.chooser.is_poked();
             if is_due {
                 self.net.segment().check_fork()?;
                 self.net.look_for_the_dead(false)?;

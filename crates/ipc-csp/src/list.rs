@@ -227,6 +227,14 @@ impl<'a> ChannelLock<'a> {
     /// What was taken, and not read, can be taken again. `false` if its writer has withdrawn it.
     pub(crate) fn put_back(&self, index: usize, source: Source, taker: usize) -> Quick<bool> {
         let offer = self.net.offer(index)?;
+        // Withdrawn by its writer, it may be somebody else's by now.
+        let is_its = match source {
+            None => true,
+            Some((slot, generation)) => self.net.chooser(slot)?.chooser.is_taken(generation, taker, index),
+        };
+        if !is_its || offer.channel.load(Ordering::Relaxed) as usize != self.index {
+            return Ok(false);
+        }
         self.net.return_ends(taker, index);
         self.unlink(index)?; // it may be in a list: whoever did this before has died
         match source {

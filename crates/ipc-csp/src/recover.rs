@@ -178,10 +178,7 @@ impl Net {
         }
         let state = self.offer(offer)?;
         let Some(lock) = pass.lock_now(state.channel.load(Ordering::Relaxed) as usize)? else { return Ok(()) };
-        if self.chooser(slot)?.chooser.is_taken(generation, taker, offer) {
-            lock.put_back(offer, Some((slot, generation)), taker)?;
-        }
-        Ok(())
+        lock.put_back(offer, Some((slot, generation)), taker).map(drop)
     }
 
     /// Unless somebody is stopped with it.

@@ -225,7 +225,8 @@ fn waiting(net: &Net) -> Quick<Vec<(u64, Waiting)>> {
             _ => {}
         }
     }
-    Ok(all.into_values().collect())
+    // Some may be about to make their offers.
+    Ok(all.into_values().filter(|(_, waiting)| !waiting.reads.is_empty() || !waiting.writes.is_empty()).collect())
 }
 
 /// Those who wait for each other.
@@ -263,7 +264,11 @@ fn deadlocks(waiting: &[(u64, Waiting)], ends: &Owners) -> Vec<Vec<u32>> {
             path.push(at);
             at = next[&at];
         }
-        if let Some(from) = path.iter().position(|who| *who == at) {
+        let from = path.iter().position(|who| *who == at);
+        // One who waits for itself alone has other threads, which may do something else just now.
+        if let Some(from) =
+            from.filter(|from| path.len() - from > 1 || stuck.iter().filter(|(who, _, _)| *who == at).count() > 1)
+        {
             circles.push(path[from..].iter().map(|who| pids[who]).collect());
         }
     }
