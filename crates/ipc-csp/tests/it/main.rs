@@ -5,6 +5,7 @@ mod choice;
 mod compose;
 mod ends;
 mod limits;
+mod model;
 mod races;
 mod report;
 mod values;

@@ -20,7 +20,7 @@ fn while_burying(network: &Network, body: impl FnOnce(Instant)) {
     thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
-                network.channel::<()>().unwrap_err();
+                drop(network.channel::<()>()); // there is no room, but at the end
             }
         });
         let _over = Over(&is_over);

@@ -31,11 +31,13 @@ fn time_outs_of_writers_hold_while_the_reader_is_stopped_in_the_midst_of_their_v
             until_waiting(&network, 1);
             drop(reader);
             let value = |n: u32| Trap(n, vec![n as u8; size]);
-            let started = Instant::now();
-            let error = writer.write_timeout(value(0), SHORT).unwrap_err();
-            assert!(error.error.is_timeout() && started.elapsed() < SHORT + LATE, "{error:?}");
-            assert_eq!(error.value, value(0));
-            until_stopped(&other);
+            eventually("it stops within the value", || {
+                let started = Instant::now();
+                let error = writer.write_timeout(value(0), SHORT).unwrap_err();
+                assert!(error.error.is_timeout() && started.elapsed() < SHORT + LATE, "{error:?}");
+                assert_eq!(error.value, value(0));
+                state(other.pid()) == Some('T')
+            });
             let value_1 = value(1);
             in_vain(SHORT, |limit| writer.write_timeout(value(1), limit).unwrap_err().error.is_timeout());
             assert!(writer.try_write(value(1)).unwrap_err().error.is_would_block());
@@ -73,6 +75,42 @@ fn a_writer_that_waits_while_its_reader_is_stopped_goes_on_with_it_or_with_the_n
                 other.finish();
             }
             writing.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_stays_stopped_does_not_keep_its_writer_from_others() {
+    isolated(|| {
+        for by_choice in [false, true] {
+            let network = Network::new().unwrap();
+            let (writer, reader) = ends::<Trap>(&network, 0);
+            let (other_writer, other_reader) = ends::<Trap>(&network, 0);
+            let mut stopped = Other::until(reader.clone(), |reader: Reader<Trap>, line| {
+                arm(libc::SIGSTOP);
+                line.tell();
+                assert!(reader.read().unwrap_err().is_retired(), "somebody else has read it");
+                line.tell();
+            });
+            until_waiting(&network, 1);
+            let writing = thread::spawn(move || {
+                let value = Trap(1, vec![5; 1000]);
+                match by_choice {
+                    false => writer.write(value).unwrap(),
+                    true => select! {
+                        write(writer, &value) -> _ => panic!("nobody has read it there"),
+                        write(other_writer, &value) -> result => result.unwrap(),
+                    }
+                    .unwrap(),
+                }
+            });
+            until_stopped(&stopped);
+            let reader = if by_choice { &other_reader } else { &reader };
+            assert_eq!(reader.read_timeout(LONG).unwrap(), Trap(1, vec![5; 1000]));
+            writing.join().unwrap();
+            stopped.wake();
+            stopped.reached();
+            stopped.finish();
         }
     });
 }
