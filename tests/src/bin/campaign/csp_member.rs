@@ -1,10 +1,10 @@
 //! One who writes to channels and reads from them, in all the ways there are, and notes it.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipc_csp::{Branch, Choice, Error, Fairness, Reader, Result, WriteError, Writer, fair_select, pri_select, select};
-use ipc_tests::campaign::{Flaw, Items, Lane, Log, Rng};
+use ipc_tests::campaign::{Flaw, Items, Lane, Log, Rng, STALL_LIMIT};
 use serde::{Deserialize, Serialize};
 
 use crate::csp_ledger::{Step, entry, number};
@@ -23,6 +23,8 @@ pub(crate) enum Way {
     Plain,
     /// Also by calls that do not wait, or not for long.
     Mixed,
+    /// Only by calls that do not wait.
+    Polling,
     /// By choices between all that it can read and write.
     Choosing,
 }
@@ -166,7 +168,7 @@ impl Member {
             }
             match self.way {
                 Way::Plain => self.plainly(&mut desk),
-                Way::Mixed => self.one_way_or_the_other(&mut desk),
+                Way::Mixed | Way::Polling => self.one_way_or_the_other(&mut desk),
                 Way::Choosing if self.is_simple() && desk.rng.one_in(3) => self.by_macro(&mut desk, &mut fairness),
                 Way::Choosing => self.by_choice(&mut desk, &mut fairness),
             }
@@ -214,6 +216,8 @@ impl Member {
 
     fn one_way_or_the_other(&mut self, desk: &mut Desk) {
         let (form, time) = (desk.rng.below(4), Duration::from_micros(desk.rng.below(3000)));
+        let form = if self.way == Way::Polling { 0 } else { form };
+        let begin = Instant::now();
         let at = desk.rng.below((self.reads.len() + self.writes.len()) as u64) as usize;
         // Whoever waits for one channel keeps others waiting for another one.
         let is_only = self.reads.len() + self.writes.len() == 1;
@@ -223,8 +227,12 @@ impl Member {
                 1.. if is_only => waited(desk, reader.read()),
                 _ => reader.read_timeout(time),
             };
+            let is_late = !is_only && begin.elapsed() > time + STALL_LIMIT;
             if !desk.read(result) {
                 self.reads.remove(at);
+            }
+            if is_late {
+                desk.complain("a call with a time-out came back late");
             }
             return;
         }

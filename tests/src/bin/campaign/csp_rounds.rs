@@ -10,6 +10,9 @@ const READER: Seat = reads(&[0], Way::Plain);
 const MIXED_WRITER: Seat = writes(&[0], Way::Mixed);
 const MIXED_READER: Seat = reads(&[0], Way::Mixed);
 
+const POLLING_WRITER: Seat = writes(&[0], Way::Polling);
+const POLLING_READER: Seat = reads(&[0], Way::Polling);
+
 /// Two write and two read, of whom one is killed.
 const fn two_by_two(capacity: &'static [usize], victim: &'static [Seat]) -> Cast {
     Cast { other: &[WRITER, READER], near: &[WRITER, READER], ..Cast::of(capacity, victim) }
@@ -133,12 +136,14 @@ fn ended(round: &mut Round) -> Cast {
 /// The only one who writes is killed: the others read what there is, and hear of it.
 pub(crate) fn last_writer(round: &mut Round) {
     let channels = if round.rng.one_in(2) { SYNC } else { BUFFERED };
-    play_sizes(round, Cast { other: &[READER], near: &[MIXED_READER], ..Cast::of(channels, &[WRITER]) });
+    let near: &[Seat] = if round.rng.one_in(2) { &[MIXED_READER] } else { &[POLLING_READER] };
+    play_sizes(round, Cast { other: &[READER], near, ..Cast::of(channels, &[WRITER]) });
 }
 
 /// The only one who reads is killed: the others hear of it.
 pub(crate) fn last_reader(round: &mut Round) {
     let channels = if round.rng.one_in(2) { SYNC } else { BUFFERED };
-    let cast = Cast { other: &[WRITER], near: &[MIXED_WRITER], ..Cast::of(channels, &[READER]) };
+    let near: &[Seat] = if round.rng.one_in(2) { &[MIXED_WRITER] } else { &[POLLING_WRITER] };
+    let cast = Cast { other: &[WRITER], near, ..Cast::of(channels, &[READER]) };
     play_sizes(round, Cast { throws: true, is_endless: true, ..cast });
 }

@@ -95,6 +95,10 @@ fn call(round: &mut Round, desk: &mut Desk, reader: &Reader<Value>, writer: &Wri
 }
 
 pub(crate) fn inside(round: &mut Round) {
+    // It takes a second until somebody is given up who is stopped.
+    if round.rng.one_in(15) {
+        return with_a_value(round);
+    }
     let items = Items { seed: round.rng.next(), sizes: Sizes::Small };
     let network = Network::new().expect("memory for a network");
     let is_buffered = round.rng.one_in(2);
@@ -146,6 +150,56 @@ pub(crate) fn inside(round: &mut Round) {
     if begin.elapsed() > STALL_LIMIT {
         round.flaw(Flaw::Wrong, format!("the survivor was held up for {:?}", begin.elapsed()));
     }
+    ledger.judge(round);
+    if !round.has_flaws() {
+        take_census(round, &network, vec![channel]);
+    }
+}
+
+/// A reader is stopped with a value in its hands, and another one gets it; whatever the first one does then, it was read once.
+fn with_a_value(round: &mut Round) {
+    let sizes = if round.rng.one_in(2) { Sizes::Small } else { Sizes::Mixed };
+    let items = Items { seed: round.rng.next(), sizes };
+    let network = Network::new().expect("memory for a network");
+    let channel: Channel<Value> = network.channel().expect("a channel");
+    let mut ledger = Ledger::new(0);
+    let mut member = |round: &mut Round, lane: u64, reads: bool, dies: bool| {
+        ledger.enter(Part { lane, dies, reads, writes: !reads });
+        Member {
+            reads: reads.then(|| channel.reader().expect("an end")).into_iter().collect(),
+            writes: (!reads).then(|| channel.writer().expect("an end")).into_iter().collect(),
+            way: Way::Plain,
+            lane: round.lane(lane),
+            number: lane,
+            seed: round.rng.next(),
+            items,
+            ends: None,
+            is_endless: false,
+        }
+    };
+    let near = [member(round, 1, false, false), member(round, 2, true, false)];
+    let victim = member(round, 0, true, true);
+    let point = if round.rng.one_in(2) { "csp.copied" } else { "csp.committing" };
+    let plan = format!("{point}:{}:STOP", 1 + round.rng.below(10));
+    let victim: Process<()> = Builder::new().env(VARIABLE, plan).spawn(work, vec![victim]).expect("the victim starts");
+    thread::scope(|scope| {
+        near.into_iter().for_each(|member| drop(scope.spawn(|| work(vec![member]))));
+        eventually("the victim stops itself", || state(victim.pid()) == Some('T'));
+        let (lane, begin) = (round.lane(1), Instant::now());
+        let before = lane.entries().len();
+        eventually("another one reads", || lane.entries().len() > before + 2);
+        if begin.elapsed() > STALL_LIMIT {
+            round.flaw(Flaw::Wrong, format!("a writer was held up for {:?}", begin.elapsed()));
+        }
+        if round.rng.one_in(2) {
+            kill(Pid::from_raw(victim.pid() as i32), Signal::SIGCONT).expect("it is ours");
+            (0..round.rng.below(1_000_000)).for_each(|_| std::hint::spin_loop());
+        }
+        victim.kill().expect("it is ours");
+        let _ = round.join(victim);
+        round.inside();
+        round.end();
+    });
     ledger.judge(round);
     if !round.has_flaws() {
         take_census(round, &network, vec![channel]);
