@@ -1,6 +1,10 @@
 //! Whether a network still has all of its room: what the dead had of it has come back.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::OnceLock;
 use std::thread;
 
 use ipc_csp::{Channel, Error, Network, Reader, Writer};
@@ -24,15 +28,19 @@ pub(crate) fn take_census<T>(round: &mut Round, network: &Network, channels: Vec
 }
 
 pub(crate) fn take_census_now<T>(round: &mut Round, network: &Network, channels: &[Channel<T>]) {
-    let counted = thread::scope(|scope| {
-        // To claim all slots is to go deep.
-        let thread = thread::Builder::new().stack_size(1 << 26);
-        let counting = thread.spawn_scoped(scope, || count(network, channels.len())).expect("a thread");
-        counting.join().expect("it does not panic")
-    });
-    if let Err(text) = counted.and_then(|()| judge_report(network, channels)) {
+    let counted = count_deeply(network, channels.len());
+    if let Err(text) = counted.and_then(|()| judge_report(network, channels)).and_then(|()| judge_memory()) {
         round.flaw(Flaw::Left, text);
     }
+}
+
+fn count_deeply(network: &Network, channels: usize) -> Result<(), String> {
+    thread::scope(|scope| {
+        // To claim all slots is to go deep.
+        let thread = thread::Builder::new().stack_size(1 << 26);
+        let counting = thread.spawn_scoped(scope, || count(network, channels)).expect("a thread");
+        counting.join().expect("it does not panic")
+    })
 }
 
 /// How many it had, and how many it was to have.
@@ -136,4 +144,29 @@ fn judge_report<T>(network: &Network, channels: &[Channel<T>]) -> Result<(), Str
         return Err(format!("nobody is left, and still there is:\n{report}"));
     }
     Ok(())
+}
+
+/// The network, of which everything has been in use once, has no more memory than another one has then: no value is left.
+fn judge_memory() -> Result<(), String> {
+    static OF_ANOTHER: OnceLock<u64> = OnceLock::new();
+    let own = memory();
+    let expected = *OF_ANOTHER.get_or_init(|| {
+        let another = Network::new().expect("memory for a network");
+        count_deeply(&another, 0).expect("it is new");
+        memory() - own
+    });
+    // There may be a page that only a death has touched.
+    if own == 0 || own > expected + (1 << 14) {
+        return Err(format!("{own} bytes are in use, and {expected} in a network of which nobody has died"));
+    }
+    Ok(())
+}
+
+/// How many bytes the networks of this process take.
+fn memory() -> u64 {
+    let files = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten().map(|entry| entry.path());
+    let ours =
+        files.filter(|path| fs::read_link(path).is_ok_and(|link| link.to_string_lossy().starts_with("/memfd:ipc")));
+    let blocks = ours.filter_map(|path| fs::metadata(path).ok()).map(|file| (file.ino(), file.blocks() * 512));
+    blocks.collect::<BTreeMap<_, _>>().into_values().sum()
 }
