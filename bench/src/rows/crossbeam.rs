@@ -20,6 +20,13 @@ pub(crate) const ROWS: &[Row] = &[
         goal: Goal::Reference,
         measure: threads::<Crossbeam<0>>,
     },
+    // Where it costs least to wake the other one.
+    Row {
+        group: &CSP_RENDEZVOUS,
+        name: "crossbeam, zero capacity: two threads on one CPU",
+        goal: Goal::Look,
+        measure: |plan| threads::<Crossbeam<0>>(&plan.on_one_cpu()),
+    },
     Row {
         group: &CSP_RENDEZVOUS,
         name: "crossbeam, 64: two threads",
