@@ -79,53 +79,54 @@ macro_rules! fair_select {
     ($fairness:expr; $($guards:tt)+) => { $crate::__choose!(fair_select(&mut $fairness) {} $($guards)+) };
 }
 
-/// One guard after the other is turned into a branch; what is to be done with them is collected.
+/// One guard after the other is evaluated, as the argument of a match, so that what is made there lasts until the end; what is to be done with them is
+/// collected. The choice comes last, as it borrows from all of them.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __choose {
-    ($how:ident($($with:tt)*) {} $($guards:tt)+) => {{
-        let mut choice = $crate::Choice::new();
-        $crate::__choose!(@next choice, $how($($with)*), [] if true, $($guards)+)
-    }};
-    // A pre-condition, or none.
-    (@next $choice:ident, $how:ident $with:tt, $done:tt if true, if $condition:expr, $($rest:tt)+) => {
-        $crate::__choose!(@next $choice, $how $with, $done if $condition, $($rest)+)
+    ($how:ident($($with:tt)*) {} $($guards:tt)+) => {
+        $crate::__choose!(@next $how($($with)*), [] if true, $($guards)+)
     };
-    (@next $choice:ident, $how:ident $with:tt, [$($done:tt)*] if $condition:expr,
-        read($reader:expr) -> $value:pat => $body:expr $(, $($rest:tt)*)?) => {{
-        // As arguments of a match they last until its end, also if they were made here.
-        match &$reader {
-            reader => {
-                let branch = $choice.read(reader);
-                $choice.enable(branch, $condition);
-                $crate::__choose!(@more $choice, $how $with, [$($done)* (branch $value => $body)] $($($rest)*)?)
-            }
+    // A pre-condition, or none.
+    (@next $how:ident $with:tt, $done:tt if true, if $condition:expr, $($rest:tt)+) => {
+        $crate::__choose!(@next $how $with, $done if $condition, $($rest)+)
+    };
+    (@next $how:ident $with:tt, [$($done:tt)*] if $condition:expr,
+        read($reader:expr) -> $value:pat => $body:expr $(, $($rest:tt)*)?) => {
+        match ($condition, &$reader) {
+            guard => $crate::__choose!(@more $how $with,
+                [$($done)* (branch guard read(guard.1) $value => $body)] $($($rest)*)?)
         }
-    }};
-    (@next $choice:ident, $how:ident $with:tt, [$($done:tt)*] if $condition:expr,
-        write($writer:expr, $sent:expr) -> $result:pat => $body:expr $(, $($rest:tt)*)?) => {{
-        match (&$writer, $sent) {
-            (writer, sent) => {
-                let branch = $choice.write(writer, sent);
-                $choice.enable(branch, $condition);
-                $crate::__choose!(@more $choice, $how $with, [$($done)* (branch $result => $body)] $($($rest)*)?)
-            }
+    };
+    (@next $how:ident $with:tt, [$($done:tt)*] if $condition:expr,
+        write($writer:expr, $sent:expr) -> $result:pat => $body:expr $(, $($rest:tt)*)?) => {
+        match ($condition, &$writer, $sent) {
+            guard => $crate::__choose!(@more $how $with,
+                [$($done)* (branch guard write(guard.1, guard.2) $result => $body)] $($($rest)*)?)
         }
-    }};
-    (@next $choice:ident, $how:ident $with:tt, [$($done:tt)*] if $condition:expr,
-        timeout($after:expr) => $body:expr $(, $($rest:tt)*)?) => {{
-        let branch = $choice.timeout($after);
-        $choice.enable(branch, $condition);
-        $crate::__choose!(@more $choice, $how $with, [$($done)* (branch () => $body)] $($($rest)*)?)
-    }};
-    (@next $choice:ident, $how:ident $with:tt, [$($done:tt)*] if $condition:expr,
-        skip => $body:expr $(, $($rest:tt)*)?) => {{
-        let branch = $choice.skip();
-        $choice.enable(branch, $condition);
-        $crate::__choose!(@more $choice, $how $with, [$($done)* (branch () => $body)] $($($rest)*)?)
-    }};
-    (@more $choice:ident, $how:ident($($with:tt)*), [$(($branch:ident $value:pat => $body:expr))+]) => {
-        match $choice.$how($($with)*) {
+    };
+    (@next $how:ident $with:tt, [$($done:tt)*] if $condition:expr,
+        timeout($after:expr) => $body:expr $(, $($rest:tt)*)?) => {
+        match ($condition, $after) {
+            guard => $crate::__choose!(@more $how $with,
+                [$($done)* (branch guard timeout(guard.1) () => $body)] $($($rest)*)?)
+        }
+    };
+    (@next $how:ident $with:tt, [$($done:tt)*] if $condition:expr,
+        skip => $body:expr $(, $($rest:tt)*)?) => {
+        match ($condition,) {
+            guard => $crate::__choose!(@more $how $with,
+                [$($done)* (branch guard skip() () => $body)] $($($rest)*)?)
+        }
+    };
+    (@more $how:ident($($with:tt)*),
+        [$(($branch:ident $guard:ident $way:ident($($argument:expr),*) $value:pat => $body:expr))+]) => {{
+        let mut choice = $crate::Choice::new();
+        $(
+            let $branch = choice.$way($($argument),*);
+            choice.enable($branch, $guard.0);
+        )+
+        match choice.$how($($with)*) {
             ::core::result::Result::Err(error) => ::core::result::Result::Err(error),
             #[allow(unreachable_code)] // if all branches leave
             ::core::result::Result::Ok(mut chosen) => {
@@ -136,8 +137,8 @@ macro_rules! __choose {
                 })
             }
         }
-    };
-    (@more $choice:ident, $how:ident $with:tt, $done:tt $($rest:tt)+) => {
-        $crate::__choose!(@next $choice, $how $with, $done if true, $($rest)+)
+    }};
+    (@more $how:ident $with:tt, $done:tt $($rest:tt)+) => {
+        $crate::__choose!(@next $how $with, $done if true, $($rest)+)
     };
 }

@@ -422,3 +422,23 @@ fn macros_take_conditions_and_their_branches_may_leave() {
     };
     let _ = moved;
 }
+
+#[test]
+fn macros_take_temporary_ends_and_values() {
+    let network = Network::new().unwrap();
+    let channel = network.buffered::<String>(2).unwrap();
+    let (writer, reader) = (channel.writer().unwrap(), channel.reader().unwrap());
+    for n in 0..3 {
+        select! {
+            write(writer.clone(), &format!("{n}")) -> result => result.unwrap(),
+            timeout(LONG) => panic!("there is room"),
+        }
+        .unwrap();
+        let text = pri_select! {
+            read(channel.reader().unwrap()) -> text => text.unwrap(),
+            timeout(LONG) => panic!("there is a text"),
+        };
+        assert_eq!(text.unwrap(), n.to_string());
+    }
+    drop(reader);
+}
