@@ -373,3 +373,35 @@ fn nothing_is_lost_or_invented_by_a_close_at_any_moment() {
         assert_eq!(written, read, "round {round}");
     }
 }
+
+#[test]
+fn all_can_be_shared_between_threads() {
+    fn shared<T: Send + Sync + 'static>() {}
+    fn sent<T: Send + 'static>() {}
+    shared::<Network>();
+    shared::<ipc_csp::Channel<std::cell::Cell<u8>>>();
+    shared::<Reader<std::cell::Cell<u8>>>();
+    shared::<Writer<std::rc::Rc<u8>>>();
+    shared::<Error>();
+    shared::<ipc_csp::Report>();
+    shared::<ipc_csp::Fairness>();
+    sent::<ipc_csp::Member<u8>>();
+    sent::<ipc_csp::Spawned<u8>>();
+    sent::<ipc_csp::Failures>();
+    sent::<ipc_csp::WriteError<u8>>();
+}
+
+#[test]
+fn the_ends_of_a_channel_serve_many_threads_at_once() {
+    let network = Network::new().unwrap();
+    let (writer, reader) = ends::<u32>(&network, 2);
+    let total: u32 = thread::scope(|scope| {
+        // By reference: no end of their own.
+        let writing: Vec<_> = (0..8).map(|_| scope.spawn(|| (0..200).for_each(|n| writer.write(n).unwrap()))).collect();
+        let reading: Vec<_> =
+            (0..8).map(|_| scope.spawn(|| (0..200).map(|_| reader.read().unwrap()).sum::<u32>())).collect();
+        writing.into_iter().for_each(|one| one.join().unwrap());
+        reading.into_iter().map(|one| one.join().unwrap()).sum()
+    });
+    assert_eq!(total, 8 * 199 * 100);
+}
