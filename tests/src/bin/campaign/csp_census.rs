@@ -155,8 +155,7 @@ fn judge_memory() -> Result<(), String> {
         count_deeply(&another, 0).expect("it is new");
         memory() - own
     });
-    // There may be a page that only a death has touched.
-    if own == 0 || own > expected + (1 << 14) {
+    if own == 0 || own > expected {
         return Err(format!("{own} bytes are in use, and {expected} in a network of which nobody has died"));
     }
     Ok(())

@@ -160,6 +160,8 @@ impl Place {
         if owner_died {
             map.forget_death();
         }
+        // So that it is often killed with the lock.
+        (0..3000).for_each(|_| spin_loop());
         let result = work();
         map.unlock();
         result
@@ -185,8 +187,6 @@ impl Place {
         let state = map.word(STATE);
         let put = || {
             self.with(map, || {
-                // So that it is often killed with the lock.
-                (0..2000).for_each(|_| spin_loop());
                 if state.load(Ordering::SeqCst) != EMPTY {
                     return false;
                 }
