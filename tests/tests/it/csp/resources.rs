@@ -36,14 +36,14 @@ fn memory_and_descriptors_do_not_grow_with_long_values() {
                 reader,
             );
             let (mut first, mut total) = (None, 0);
-            for n in 0..10_000usize {
+            for n in 0..5_000usize {
                 let value = "x".repeat(10_000 + n % 30_000);
                 total += value.len() as u64;
                 match n % 10 {
                     0 => while writer.write_timeout(value.clone(), Duration::from_micros(1)).is_err() {},
                     _ => writer.write(value).unwrap(),
                 }
-                if n == 1000 {
+                if n == 500 {
                     first = Some((held(), shared()));
                 }
             }
