@@ -343,9 +343,8 @@ impl<T: DeserializeOwned> Reader<T> {
     }
 
     fn read_by(&self, deadline: Deadline) -> Result<T> {
-        self.end.check()?;
         loop {
-            match choose(&self.end.net, &mut [Guard::read(self.end.channel())], deadline)?.1 {
+            match choose(&self.end.net, &mut [Guard::read(&self.end)], deadline)?.1 {
                 Event::Read(taken) => {
                     if let Some(value) = decode(taken)? {
                         return Ok(value);
@@ -425,9 +424,8 @@ impl<T: Serialize> Writer<T> {
     }
 
     fn write_encoded(&self, value: &T, deadline: Deadline) -> Quick<()> {
-        self.end.check()?;
         let encoded = Encoded::of(&self.end.net, value)?;
-        match choose(&self.end.net, &mut [Guard::write(self.end.channel(), &encoded)], deadline)?.1 {
+        match choose(&self.end.net, &mut [Guard::write(&self.end, &encoded)], deadline)?.1 {
             Event::Written => Ok(()),
             Event::Over(error) => Err(error.into()),
             Event::Read(_) => Err(Error::Damaged("a writer has read").into()),

@@ -281,7 +281,6 @@ impl<'a> Choice<'a> {
             if !std::sync::Arc::ptr_eq(&end.net, net) {
                 return Err(Error::OtherEnd("the channels of a choice belong to different networks").into());
             }
-            end.check()?;
         }
         loop {
             let mut values: SmallVec<[Option<Encoded<'_>>; 8]> = SmallVec::new();
@@ -293,10 +292,10 @@ impl<'a> Choice<'a> {
             }
             let mut guards: SmallVec<[Guard<'_>; 8]> = SmallVec::new();
             for (index, value) in order.iter().zip(&values) {
-                let channel = end_of(*index)?.channel();
+                let end = end_of(*index)?;
                 guards.push(match value {
-                    Some(value) => Guard::write(channel, value),
-                    None => Guard::read(channel),
+                    Some(value) => Guard::write(end, value),
+                    None => Guard::read(end),
                 });
             }
             let (at, event) = choose(net, &mut guards, deadline)?;

@@ -7,12 +7,12 @@
 
 use std::sync::atomic::Ordering;
 
-use ipc_core::{Deadline, crash_point};
+use ipc_core::{Deadline, crash_point, prefetch};
 use ipc_sync::mechanism::Slices;
 use smallvec::SmallVec;
 
 use crate::Error;
-use crate::ends::Encoded;
+use crate::ends::{Encoded, End};
 use crate::error::Quick;
 use crate::layout::{BUFFERED, POISONED, Which, ZOMBIE};
 use crate::list::{ChannelLock, taker_of};
@@ -27,18 +27,20 @@ pub(crate) const GUARDS: usize = 512;
 /// A communication that may take place.
 pub(crate) struct Guard<'a> {
     pub(crate) channel: usize,
+    /// Which of the channels that have been in that place.
+    generation: u32,
     /// The value, if one is to be written.
     pub(crate) value: Option<&'a Encoded<'a>>,
     offer: Option<usize>,
 }
 
 impl<'a> Guard<'a> {
-    pub(crate) fn read(channel: usize) -> Guard<'a> {
-        Guard { channel, value: None, offer: None }
+    pub(crate) fn read(end: &End) -> Guard<'a> {
+        Guard { channel: end.channel(), generation: end.tag.generation, value: None, offer: None }
     }
 
-    pub(crate) fn write(channel: usize, value: &'a Encoded<'a>) -> Guard<'a> {
-        Guard { channel, value: Some(value), offer: None }
+    pub(crate) fn write(end: &End, value: &'a Encoded<'a>) -> Guard<'a> {
+        Guard { channel: end.channel(), generation: end.tag.generation, value: Some(value), offer: None }
     }
 }
 
@@ -61,7 +63,7 @@ pub(crate) fn choose<'a>(net: &'a Net, guards: &mut [Guard<'_>], deadline: Deadl
         return Err(Error::Full { what: "guards in a choice", max: GUARDS }.into());
     }
     let slot = net.claim_slot()?;
-    let mut choice = Choice { net, slot: Some(slot), guards, generation: None, is_linked: false };
+    let mut choice = Choice { net, slot: Some(slot), guards, generation: None, is_linked: false, is_news: false };
     if let Some(chosen) = choice.attempt_each(deadline)? {
         return Ok(chosen);
     }
@@ -91,6 +93,8 @@ struct Choice<'a, 'g, 'v> {
     generation: Option<Generation>,
     /// Some of them may be in lists.
     is_linked: bool,
+    /// Something has just come for its only guard: to look at the channel before it is locked would only fetch its line twice.
+    is_news: bool,
 }
 
 impl<'a> Choice<'a, '_, '_> {
@@ -161,6 +165,7 @@ impl<'a> Choice<'a, '_, '_> {
             if let Some(chosen) = self.attempt_each(deadline)? {
                 return Ok(Some(chosen));
             }
+            self.is_news = false;
             let channels = &self.net.view.channels;
             let has_news =
                 |(guard, seen): (&Guard<'_>, &u32)| channels[guard.channel].news.0.load(Ordering::Acquire) != *seen;
@@ -169,6 +174,7 @@ impl<'a> Choice<'a, '_, '_> {
                     return Ok(None);
                 }
             }
+            self.is_news = self.guards.len() == 1;
         }
     }
 
@@ -179,29 +185,42 @@ impl<'a> Choice<'a, '_, '_> {
         let (number, is_write) = (self.guards[index].channel, self.guards[index].value.is_some());
         let channel = net.channel(number)?;
         if !is_write {
-            if !channel.has_values() && channel.end().is_none() {
+            if !self.is_news && !channel.has_values() && channel.end().is_none() {
                 return Ok(None);
             }
-            let lock = net.lock(number, deadline)?;
+            let lock = self.lock(index, deadline)?;
             return self.try_read(&lock);
         }
-        if let Some(error) = channel.end() {
-            return Ok(Some(Event::Over(error)));
-        }
         if channel.capacity.load(Ordering::Relaxed) > 0 {
+            if let Some(error) = channel.end() {
+                return Ok(Some(Event::Over(error)));
+            }
             if !channel.may_have_room() {
                 return Ok(None);
             }
             self.prepare(index)?;
-            let lock = net.lock(number, deadline)?;
+            let lock = self.lock(index, deadline)?;
             return self.try_buffer(&lock, index);
         }
         // A value with ends is offered once only: who has taken it, and is too late, has its ends in hand.
         let is_polite = is_polite && (deadline.is_now() || !self.guards[index].value.is_some_and(Encoded::has_ends));
-        if !is_polite || channel.readers.is_empty() {
+        if !is_polite {
+            return Ok(None); // all that is to be known is asked under the lock
+        }
+        if let Some(error) = channel.end() {
+            return Ok(Some(Event::Over(error)));
+        }
+        if channel.readers.is_empty() {
             return Ok(None);
         }
         self.offer_briefly(index, deadline)
+    }
+
+    fn lock(&self, index: usize, deadline: Deadline) -> Quick<ChannelLock<'a>> {
+        let guard = &self.guards[index];
+        let lock = self.net.lock(guard.channel, deadline)?;
+        lock.channel.check(guard.generation)?;
+        Ok(lock)
     }
 
     /// Takes what there is. The lock is held.
@@ -432,6 +451,7 @@ impl<'a> Choice<'a, '_, '_> {
         let mut chosen = None;
         for index in 0..self.guards.len() {
             let lock = lock_of(self.guards[index].channel)?;
+            lock.channel.check(self.guards[index].generation)?;
             let event = match self.guards[index].value {
                 None => self.try_read(lock)?,
                 Some(_) if lock.channel.capacity.load(Ordering::Relaxed) > 0 => self.try_buffer(lock, index)?,

@@ -49,8 +49,9 @@
 //! told is read gets lost, and nothing is read twice. What it was about to write was read once or never. Nobody hangs: what it had locked is handed
 //! on by the kernel and put in order by the next one.
 //!
-//! A process that is *stopped* is waited for where it is at the other end: one that is stopped just while it reads a value keeps the writer of that
-//! waiting until it goes on or dies, or until the writer's time has passed; then the value was not read.
+//! A process that is *stopped* is waited for where it is the only one at the other end. One that is stopped just while it reads a value has lost that after a second:
+//! another reader gets it, or its writer's choice goes on (only a value with ends of channels in it waits for it). Who needs longer than that to
+//! decode a value is given twice as long the next time.
 //!
 //! # From Python
 //!

@@ -9,10 +9,10 @@ use nix::unistd::{SysconfVar, sysconf};
 const SPIN: Duration = Duration::from_micros(50);
 /// How many looks there are between two at the clock, and after how many of those others get the processor in between: they may be those
 /// who are waited for.
-const CLOCK_AFTER: u32 = 4;
-const YIELD_AFTER: u32 = 16;
+const CLOCK_AFTER: u32 = 16;
+const YIELD_AFTER: u32 = 64;
 /// How many pauses to make before a look.
-const PAUSES: u32 = 4;
+const PAUSES: u32 = 1;
 /// How long one who takes an offer may need to decode it: each time twice as long, so that one who needs long has it in the end.
 pub(crate) struct Patience {
     pub(crate) since: Option<Instant>,
