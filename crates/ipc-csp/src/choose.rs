@@ -7,7 +7,7 @@
 
 use std::sync::atomic::Ordering;
 
-use ipc_core::{Deadline, crash_point, prefetch};
+use ipc_core::{Deadline, crash_point};
 use ipc_sync::mechanism::Slices;
 use smallvec::SmallVec;
 

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 
-use ipc_core::{crash_point, prefetch};
+use ipc_core::crash_point;
 use ipc_sync::mechanism::Locked;
 
 use crate::Error;
