@@ -2,14 +2,18 @@
 //! stay in one process, which works as long as what is under way fits into the kernel's buffer.
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use ipc_pipe::duplex;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     type List = (i32, String, Option<String>);
     let (mut a, mut b) = duplex::<List, List>()?;
 
-    // Values.
+    // Values. `poll` says whether one can be received at once.
+    println!("before: {}", b.poll(Duration::ZERO)?);
     a.send((1, "hello".to_string(), None))?;
+    println!("after: {}", b.poll(Duration::ZERO)?);
     let (number, text, nothing) = b.recv()?;
     println!("[{number}, '{text}', {}]", nothing.as_deref().unwrap_or("None"));
 
@@ -28,5 +32,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         *number = i32::from_ne_bytes(bytes.try_into()?);
     }
     println!("array('i', {array2:?})");
+
+    // The end can be received, too.
+    drop(a);
+    println!("at the end: {}, {}", b.poll(Duration::MAX)?, b.recv().unwrap_err());
     Ok(())
 }
