@@ -287,6 +287,13 @@ impl Net {
     fn free_channel(&self, index: usize, pass: &mut Pass<'_>) -> Quick<()> {
         let Some(lock) = pass.lock_now(index)? else { return Ok(()) };
         lock.clear()?;
+        // Also what one who has just died had taken from it: else it would come back into the next channel in this place.
+        for (number, offer) in self.offers().iter().enumerate() {
+            let is_its = offer.channel.load(Ordering::Relaxed) as usize == index;
+            if is_its && offer.owner.load(Ordering::SeqCst) == BUFFERED {
+                lock.bury(number)?;
+            }
+        }
         lock.channel.state.store(0, Ordering::SeqCst);
         crash_point!("csp.channel-freed");
         Ok(())
