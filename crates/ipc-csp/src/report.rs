@@ -106,6 +106,8 @@ impl Report {
 
     pub(crate) fn of(net: &Arc<Net>) -> Quick<Report> {
         net.segment().check_fork()?;
+        // In this order: what somebody waits for is there when the channels are looked at.
+        let waiting: Vec<(u64, Waiting)> = waiting(net)?;
         let ends = owners(net);
         let channels = net.channels().iter().enumerate();
         let channels = channels.filter(|(_, channel)| channel.generation() != 0);
@@ -127,7 +129,6 @@ impl Report {
             }
         });
         let channels = channels.collect();
-        let waiting: Vec<(u64, Waiting)> = waiting(net)?;
         let deadlocks = deadlocks(&waiting, &ends);
         Ok(Report { channels, waiting: waiting.into_iter().map(|(_, waiting)| waiting).collect(), deadlocks })
     }
