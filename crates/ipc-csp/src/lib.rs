@@ -71,6 +71,7 @@
 //!
 //! One machine, and one pid namespace, as for all locks of `ipc-sync`; whoever may write the memory is trusted not to attack it. Values are
 //! encoded with postcard. A network has the sizes that [`Network`] tells.
+//! A process that is stopped within the microsecond in which it has a channel locked holds that up until it goes on or dies; time-outs hold.
 #![deny(unsafe_code)] // allowed again in raw.rs
 
 mod channel;
