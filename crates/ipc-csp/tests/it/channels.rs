@@ -31,14 +31,12 @@ fn a_write_returns_when_it_is_read() {
     assert!(writer.write_timeout(1, SHORT).unwrap_err().error.is_timeout());
     assert!(reader.read_timeout(SHORT).unwrap_err().is_timeout());
     assert!(started.elapsed() >= 2 * SHORT);
-    let late = thread::spawn(move || {
-        thread::sleep(2 * SHORT);
-        reader.read().unwrap()
-    });
-    let started = Instant::now();
-    writer.write(5).unwrap();
-    assert!(started.elapsed() >= SHORT);
-    assert_eq!(late.join().unwrap(), 5);
+    let network = reader.network();
+    let writing = thread::spawn(move || writer.write(5).unwrap());
+    until_waiting(&network, 1);
+    assert!(!writing.is_finished());
+    assert_eq!(reader.read().unwrap(), 5);
+    writing.join().unwrap();
 }
 
 #[test]
@@ -113,7 +111,7 @@ fn poison_is_immediate_and_close_drains() {
         reader.read().unwrap();
         thread::spawn(move || reader.read())
     };
-    thread::sleep(SHORT);
+    until_waiting(&writer.network(), 1);
     writer.poison().unwrap();
     assert!(waiting.join().unwrap().unwrap_err().is_poisoned());
     assert!(writer.write(2).unwrap_err().error.is_poisoned());
