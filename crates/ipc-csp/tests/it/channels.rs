@@ -403,3 +403,39 @@ fn the_ends_of_a_channel_serve_many_threads_at_once() {
     });
     assert_eq!(total, 8 * 199 * 100);
 }
+
+/// Who has slept for 30 ms looks again by itself some 85 ms later, so a wake-up that is forgotten shows in how long it takes.
+#[test]
+fn who_sleeps_is_woken_and_does_not_just_look_again() {
+    const ROUNDS: usize = 8;
+    type Wait = fn(&Writer<u32>, &Reader<u32>);
+    let cases: [(usize, Wait, Wait); 3] = [
+        (0, |writer, _| writer.write(1).unwrap(), |_, reader| assert!(reader.read().is_ok())),
+        (0, |_, reader| assert!(reader.read().is_ok()), |writer, _| writer.write(1).unwrap()),
+        (1, |writer, _| writer.write(1).unwrap(), |_, reader| assert!(reader.read().is_ok())),
+    ];
+    for (nth, (capacity, wait, end)) in cases.into_iter().enumerate() {
+        let network = Network::new().unwrap();
+        let (writer, reader) = ends::<u32>(&network, capacity);
+        (0..capacity).for_each(|_| writer.write(0).unwrap());
+        let mut delays: Vec<Duration> = (0..ROUNDS)
+            .map(|_| {
+                thread::scope(|scope| {
+                    let waiting = scope.spawn(|| {
+                        wait(&writer, &reader);
+                        Instant::now()
+                    });
+                    eventually("it sleeps for long", || {
+                        let report = network.report().unwrap();
+                        report.waiting().first().is_some_and(|one| one.since > Duration::from_millis(30))
+                    });
+                    let begun = Instant::now();
+                    end(&writer, &reader);
+                    waiting.join().unwrap().saturating_duration_since(begun)
+                })
+            })
+            .collect();
+        delays.sort_unstable();
+        assert!(delays[ROUNDS / 4] < Duration::from_millis(40), "case {nth}: {delays:?}");
+    }
+}
