@@ -79,7 +79,11 @@ fn attempt(from: &Place, to: &Place, deadline: Deadline) -> Result<Option<(File,
     let number = enter(&input)?;
     let output = to.open_for_writing(deadline)?;
     let other = locked(&output, SELF..SELF + NUMBERS)?.map_or(NOBODY, |byte| byte.saturating_sub(SELF));
-    if !lock(&input, libc::F_RDLCK, FOR + other)? || !lock(&output, libc::F_WRLCK, TO + other)? {
+    let be_for_it =
+        || Ok::<_, Error>(lock(&input, libc::F_RDLCK, FOR + other)? && lock(&output, libc::F_WRLCK, TO + other)?);
+    // Who reads our output and has no number may be a stranger that has nothing to do with this. To be for nobody before there is a
+    // writer, too, would keep away the one who is waited for.
+    if other != NOBODY && !be_for_it()? {
         return Ok(None);
     }
     let mut slices = Slices::until(deadline);
@@ -98,6 +102,9 @@ fn attempt(from: &Place, to: &Place, deadline: Deadline) -> Result<Option<(File,
             other => (!is_locked(&output, SELF + other)?, is_locked(&output, FOR + number)?),
         };
         let found = sys::probe(input.as_fd()).map_err(Error::io("ask the FIFO for a writer"))?;
+        if other == NOBODY && matches!(found, Probe::Writer | Probe::Bytes) && !be_for_it()? {
+            return Ok(None);
+        }
         // Later than the writer: one of ours says who it is before it comes to write.
         let is_known = other == NOBODY && locked(&output, SELF..SELF + NUMBERS)?.is_some();
         match found {

@@ -142,10 +142,12 @@ fn readers_learn_soon_that_the_last_writer_was_killed_without_anybody_joining_it
             let (writer, reader) = ends::<u32>(&network, capacity);
             let (_other, other_reader) = ends::<u32>(&network, capacity);
             // A plain read, and a choice.
+            let (all_read, are_all_read) = std::sync::mpsc::channel();
             let waiting = thread::spawn({
                 let reader = reader.clone();
                 move || {
                     (0..3).for_each(|n| assert_eq!(reader.read().unwrap(), n));
+                    all_read.send(()).unwrap();
                     reader.read().unwrap_err()
                 }
             });
@@ -153,7 +155,7 @@ fn readers_learn_soon_that_the_last_writer_was_killed_without_anybody_joining_it
                 (0..3).for_each(|n| writer.write(n).unwrap());
                 line.tell_and_wait();
             });
-            eventually("three are read", || network.report().unwrap().waiting().len() == 1);
+            are_all_read.recv().unwrap();
             let choosing = thread::spawn(move || {
                 select! { read(other_reader) -> _ => panic!("nobody writes"), read(reader) -> value => value.unwrap_err() }
             });
