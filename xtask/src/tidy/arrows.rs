@@ -1,20 +1,16 @@
 //! Who may depend on whom.
 
-use super::{assert_tidy, packages};
+use std::fs;
 
-/// The arrows between our crates, as drawn in ARCHITECTURE.md. A crate in this table may also name `ipc-core` itself:
-/// all of them stand on it.
-const ARROWS: [(&str, &str); 9] = [
-    ("ipc-pipe", "ipc-core"),
-    ("ipc-fifo", "ipc-core"),
-    ("ipc-pickle", "ipc-core"),
-    ("ipc-socket", "ipc-core"),
-    ("ipc-manager", "ipc-socket"),
-    ("ipc-sync", "ipc-core"),
-    ("ipc-shm", "ipc-sync"),
-    ("ipc-queue", "ipc-sync"),
-    ("ipc-csp", "ipc-sync"),
-];
+use super::{assert_tidy, packages, root};
+
+/// The picture of the architecture, as text and drawn: who depends on whom. A crate in it may also name `ipc-core` itself, as all of them
+/// stand on it.
+const SOURCE: &str = "book/src/architecture.dot";
+const PICTURE: &str = "book/src/architecture.svg";
+
+/// From one crate to another one.
+type Arrow<'a> = (&'a str, &'a str);
 
 /// Libraries that were chosen for this project: the crate that uses each, and the crate whose existence asks for it.
 const LIBRARIES: [(&str, &str, &str); 7] = [
@@ -37,7 +33,14 @@ fn crates_depend_only_along_the_drawn_arrows() {
     let ours: Vec<_> = packages.iter().map(|package| package.name.as_str()).collect();
     let crates = packages.iter().filter(|package| package.is_crate());
     let crates: Vec<Needs> = crates.map(|package| (package.name.as_str(), &package.dependencies[..])).collect();
-    assert_tidy(&undrawn(&crates, &ours));
+    let source = fs::read_to_string(root().join(SOURCE)).expect("the picture's source can be read");
+    assert_tidy(&undrawn(&arrows(&source), &crates, &ours));
+}
+
+#[test]
+fn the_picture_is_that_of_its_source() {
+    let text = |name| fs::read_to_string(root().join(name)).unwrap_or_default();
+    assert_tidy(&outdated(&text(SOURCE), &text(PICTURE)));
 }
 
 #[test]
@@ -47,16 +50,35 @@ fn chosen_libraries_are_used_where_they_belong() {
     assert_tidy(&unused(&all));
 }
 
-fn undrawn(crates: &[Needs], ours: &[&str]) -> Vec<String> {
+/// All arrows of the picture.
+fn arrows(source: &str) -> Vec<Arrow<'_>> {
+    let statements = source.lines().filter_map(|line| line.split_once(" -> "));
+    statements.filter_map(|(from, to)| Some((from.split('"').nth(1)?, to.split('"').nth(1)?))).collect()
+}
+
+/// What the source says and the picture does not show: each arrow, and each line of text.
+fn outdated(source: &str, picture: &str) -> Vec<String> {
+    let plain = picture.replace("&#45;", "-").replace("&gt;", ">").replace("&#39;", "'");
+    let arrows = arrows(source).into_iter().map(|(from, to)| format!("<title>{from}->{to}</title>"));
+    let labels = source.lines().filter(|line| line.contains("label=<"));
+    let texts = labels.flat_map(|label| label.split('<').filter_map(|piece| piece.split('>').nth(1)));
+    let texts = texts.filter(|text| !text.is_empty()).map(|text| format!(">{text}</text>"));
+    let missing = arrows.chain(texts).filter(|shown| !plain.contains(shown.as_str()));
+    missing
+        .map(|shown| format!("{PICTURE} does not show {shown}: draw it anew, as the first lines of {SOURCE} tell"))
+        .collect()
+}
+
+fn undrawn(arrows: &[Arrow], crates: &[Needs], ours: &[&str]) -> Vec<String> {
     let mut complaints = Vec::new();
     for (from, needs) in crates {
-        let known = ARROWS.iter().any(|(drawn, _)| drawn == from);
+        let known = arrows.iter().any(|(drawn, _)| drawn == from);
         for to in needs.iter().filter(|to| ours.contains(&to.as_str())) {
-            let drawn = ARROWS.contains(&(from, to)) || known && to == "ipc-core";
+            let drawn = arrows.contains(&(*from, to.as_str())) || known && to == "ipc-core";
             if !drawn {
                 complaints.push(format!(
                     "{from} depends on {to}, which is no drawn arrow: do without it, make it a dev-dependency, or draw \
-                     it in ARCHITECTURE.md with its reason and in ARROWS of xtask/src/tidy/arrows.rs"
+                     it in {SOURCE}, and give its reason in ARCHITECTURE.md"
                 ));
             }
         }
@@ -78,7 +100,7 @@ fn unused(packages: &[Needs]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{undrawn, unused};
+    use super::{arrows, outdated, undrawn, unused};
 
     fn names(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()
@@ -87,13 +109,25 @@ mod tests {
     #[test]
     fn an_undrawn_arrow_is_found() {
         let ours = ["ipc-core", "ipc-sync", "ipc-queue", "ipc-shm", "ipc-new", "ipc-tests"];
-        let complaints = |from, needs: &str| undrawn(&[(from, &names(needs))], &ours).len();
+        let drawn = [("ipc-core", "Linux"), ("ipc-queue", "ipc-sync"), ("ipc-shm", "ipc-sync")];
+        let complaints = |from, needs: &str| undrawn(&drawn, &[(from, &names(needs))], &ours).len();
         assert_eq!(complaints("ipc-queue", "ipc-sync ipc-core nix"), 0);
         assert_eq!(complaints("ipc-queue", "ipc-sync ipc-shm"), 1);
         assert_eq!(complaints("ipc-core", "ipc-sync"), 1);
         assert_eq!(complaints("ipc-core", "ipc-tests"), 1);
         // A crate that nobody has drawn has no arrows at all.
         assert_eq!(complaints("ipc-new", "ipc-core"), 1);
+    }
+
+    #[test]
+    fn an_outdated_picture_is_found() {
+        let source = "\"a-b\" [label=<<b>a-b</b><br/>two words>, color=\"x\"]\n    \"a-b\" -> \"c\" [dir=none]\n";
+        assert_eq!(arrows(source), [("a-b", "c")]);
+        let picture = "<title>a&#45;b&#45;&gt;c</title><text x=\"1\">a&#45;b</text><text>two words</text>";
+        assert!(outdated(source, picture).is_empty());
+        assert_eq!(outdated(source, &picture.replace("two", "three")).len(), 1);
+        assert_eq!(outdated(source, &picture.replace("&gt;c", "&gt;d")).len(), 1);
+        assert_eq!(outdated(source, "").len(), 3);
     }
 
     #[test]
