@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::board::Board;
@@ -47,7 +50,7 @@ impl Args {
 /// never hit, or if a segment with a name is left.
 pub fn main<F>(scenarios: F) -> ExitCode
 where
-    F: FnOnce() -> &'static [Scenario] + Copy + Send + 'static,
+    F: FnOnce() -> &'static [Scenario] + Copy + Send + Sync + 'static,
 {
     let args = match parse(std::env::args().skip(1)) {
         Ok(args) => args,
@@ -73,14 +76,17 @@ where
     }
     println!("seed {}, {} crash points\n{}", args.seed, points().len(), header());
     let before = segments();
-    let (mut good, mut kills, mut inside, mut hits) = (true, 0, 0, vec![0; points().len()]);
-    for &index in &chosen {
+    let run = |index: usize| {
         let scenario = &all[index];
         let real = chosen.iter().filter(|i| all[**i].of == scenario.of && all[**i].control.is_none()).count() as u64;
         let share = if scenario.control.is_some() { CONTROL_KILLS } else { args.share(scenario, real) };
         let begin = Instant::now();
         let board = watch(scenarios, index, Order { seed: args.seed, kills: share, from: args.from });
         println!("{}", row(scenario, &board, begin.elapsed()));
+        (scenario, board)
+    };
+    let (mut good, mut kills, mut inside, mut hits) = (true, 0, 0, vec![0; points().len()]);
+    for (scenario, board) in side_by_side(&chosen, run) {
         good &= verdict(scenario, &board).is_ok();
         if scenario.control.is_none() {
             hits.iter_mut().enumerate().for_each(|(i, hits)| *hits += board.hits(i));
@@ -104,6 +110,20 @@ where
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// As many at a time as there are processors: a round consists of waiting as much as of work, and the scenarios share nothing.
+fn side_by_side<R: Send>(indices: &[usize], run: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    let (next, run) = (AtomicUsize::new(0), &run);
+    let work = || {
+        let indices = std::iter::from_fn(|| indices.get(next.fetch_add(1, Ordering::Relaxed)));
+        indices.map(|index| run(*index)).collect::<Vec<R>>()
+    };
+    thread::scope(|scope| {
+        let lanes = 0..thread::available_parallelism().map_or(1, NonZero::get);
+        let lanes: Vec<_> = lanes.map(|_| scope.spawn(work)).collect();
+        lanes.into_iter().flat_map(|lane| lane.join().expect("what it calls does not panic")).collect()
+    })
+}
+
 /// Where the system keeps segments with names.
 const SEGMENTS: &str = "/dev/shm";
 
@@ -116,7 +136,7 @@ fn segments() -> BTreeSet<String> {
 fn left_segments(before: &BTreeSet<String>) -> Vec<String> {
     let (mut left, begin) = (&segments() - before, Instant::now());
     while !left.is_empty() && begin.elapsed() < SETTLE {
-        std::thread::yield_now();
+        thread::yield_now();
         left = &left & &segments();
     }
     left.into_iter().collect()

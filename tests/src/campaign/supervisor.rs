@@ -20,8 +20,8 @@ use crate::{Holdings, SETTLE, children, stacks};
 
 /// A round that takes longer hangs: usually it takes 10 ms.
 const ROUND_LIMIT: Duration = Duration::from_secs(20);
-/// The same for controls, which hang on purpose.
-const CONTROL_LIMIT: Duration = Duration::from_millis(1500);
+/// The same for controls, which hang on purpose, or wait for a second in vain.
+const CONTROL_LIMIT: Duration = Duration::from_secs(3);
 /// How long a control may take to tidy up, which it does not.
 const CONTROL_SETTLE: Duration = Duration::from_millis(300);
 /// A scenario with so many flaws is given up: the first ones tell what there is to tell.
@@ -130,8 +130,12 @@ fn supervise(scenario: &Scenario, board: &Board, order: Order) {
             }
         }
         drop(round);
-        let caught = scenario.control.is_some_and(|flaw| board.flaws(flaw) > 0);
-        if board.kills() >= target || board.all_flaws() >= ENOUGH || caught {
+        // What else a control's mistake leads to is no reason to give it up.
+        let is_enough = match scenario.control {
+            Some(flaw) => board.flaws(flaw) > 0,
+            None => board.all_flaws() >= ENOUGH,
+        };
+        if board.kills() >= target || is_enough {
             return;
         }
         if left {

@@ -23,7 +23,7 @@ fn main() {
         match child.join() {
             Err(JoinError::Panicked { message, location: Some(location) }) => {
                 assert!(message.starts_with(text), "{message}");
-                assert!(location.contains("probe.rs"), "{location}");
+                assert!(location.contains("probe/main.rs"), "{location}");
             }
             other => panic!("{other:?}"),
         }
