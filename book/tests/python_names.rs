@@ -24,7 +24,8 @@ fn every_name_of_python_has_a_row() {
     let Some((version, python)) = newest() else {
         return println!("not checked: no CPython from {OLDEST:?} on is on PATH or in pyenv's folder");
     };
-    let output = Command::new(&python).args(["-I", "-W", "ignore", "-c", SCRIPT]).output().expect("it has answered before");
+    let output =
+        Command::new(&python).args(["-I", "-W", "ignore", "-c", SCRIPT]).output().expect("it has answered before");
     assert!(output.status.success(), "{}: {}", python.display(), String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("names are UTF-8");
     let names: BTreeSet<&str> = text.lines().collect();
@@ -78,7 +79,8 @@ fn compare(names: &BTreeSet<&str>, rows: &[Row], version: (u32, u32)) -> Vec<Str
         format!("from-python.md: give `{name}` a row below the heading that names `{owner}`")
     });
     let expected = |row: &&Row| version >= OF_THE_PAGE && !(row.newer && version == OF_THE_PAGE);
-    let unknown = rows.iter().filter(expected).filter(|row| !row.names.iter().any(|name| names.contains(name.as_str())));
+    let unknown =
+        rows.iter().filter(expected).filter(|row| !row.names.iter().any(|name| names.contains(name.as_str())));
     let unknown = unknown.map(|row| {
         format!("from-python.md:{}: Python has none of {:?}: correct the name or the heading", row.line, row.names)
     });

@@ -4,6 +4,7 @@
 //! workspace and one that shows it complain. A complaint says what to do.
 
 mod arrows;
+mod book;
 mod documents;
 mod manifests;
 mod sources;
