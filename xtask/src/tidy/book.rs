@@ -86,7 +86,7 @@ fn resolve(page: &Path, link: &str) -> Option<PathBuf> {
     for part in link.split('/') {
         match part {
             "" | "." => {}
-            ".." => _ = target.pop().then_some(())?,
+            ".." => target.pop().then_some(())?,
             name => target.push(name),
         }
     }
