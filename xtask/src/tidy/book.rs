@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 
 use super::{assert_tidy, packages, root};
 
-/// Documents besides the pages of the book.
+/// Where the pages are.
+const PAGES: &str = "book/src";
+/// Documents besides them.
 const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "examples/README.md"];
 
 #[test]
 fn every_page_is_in_the_book_and_is_tested() {
     let text = |name| fs::read_to_string(root().join(name)).expect("a readable part of the book");
     let (summary, library) = (text("book/src/SUMMARY.md"), text("book/lib.rs"));
-    let pages = files("book/src", "md");
+    let pages = files(PAGES, "md");
     let pages = pages.iter().filter_map(|path| path.strip_prefix("book/src/")).filter(|page| *page != "SUMMARY.md");
     assert_tidy(&pages.flat_map(|page| loose(page, &summary, &library)).collect::<Vec<_>>());
 }
@@ -21,7 +23,7 @@ fn every_page_is_in_the_book_and_is_tested() {
 fn links_lead_somewhere() {
     let mut complaints = Vec::new();
     let text = |path: &str| fs::read_to_string(root().join(path)).ok();
-    for path in files("book/src", "md").into_iter().chain(DOCUMENTS.map(str::to_owned)) {
+    for path in files(PAGES, "md").into_iter().chain(DOCUMENTS.map(str::to_owned)) {
         let markdown = text(&path).expect("a readable document");
         complaints.extend(broken(&path, Path::new(&path), &markdown, Links::All, &text));
     }
@@ -69,6 +71,11 @@ fn broken(path: &str, page: &Path, markdown: &str, which: Links, read: &dyn Fn(&
             continue;
         };
         let target = target.to_string_lossy();
+        if page.starts_with(PAGES) && target.ends_with(".md") && !target.starts_with(PAGES) {
+            complaints.push(format!(
+                "{path}:{line}: mdBook turns {file} into a page that it does not make: link to the folder, or do without"
+            ));
+        }
         let Some(heading) = heading.filter(|_| target.ends_with(".md")) else { continue };
         let own = file.is_empty().then(|| markdown.to_owned());
         if !headings(&own.or_else(|| read(&target)).unwrap_or_default()).iter().any(|known| known == heading) {
@@ -166,7 +173,7 @@ fn files(folder: &str, extension: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Links, broken, documentation, files, headings, links, loose, resolve};
+    use super::{Links, PAGES, broken, documentation, files, headings, links, loose, resolve};
     use std::path::{Path, PathBuf};
 
     #[test]
@@ -197,6 +204,14 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_mdbook_breaks_is_found() {
+        assert_eq!(
+            complaints("book/src/x.md", "[a](../../README.md) [b](choosing.md) [c](../../examples)", Links::All).len(),
+            1
+        );
+    }
+
+    #[test]
     fn a_link_to_no_heading_is_found() {
         let text = "# Two words, `Three`\n[a](#two-words-three)";
         assert!(complaints("README.md", text, Links::All).is_empty());
@@ -224,7 +239,7 @@ mod tests {
 
     #[test]
     fn pages_and_sources_are_looked_at() {
-        assert!(files("book/src", "md").contains(&"book/src/choosing.md".to_owned()));
+        assert!(files(PAGES, "md").contains(&"book/src/choosing.md".to_owned()));
         assert!(files("crates/ipc-core/src", "rs").contains(&"crates/ipc-core/src/spawn/process.rs".to_owned()));
     }
 }
