@@ -1,6 +1,7 @@
 //! The book, as a library: each page is the documentation of an item here, so that its Rust programs are tests.
 //!
-//! `cargo test --doc -p ipc-book` runs them. The names are those of the pages: a program that fails is shown with its page's name.
+//! `cargo test --doc -p ipc-book` runs them; a program that fails is shown with the file and line of its page. To read it, `mdbook build book`
+//! (mdBook 0.4) writes it to `target/book`; nothing else needs mdBook.
 #![forbid(unsafe_code)]
 
 #[doc = include_str!("src/introduction.md")]
