@@ -41,7 +41,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Makes a network without channels.
+    /// Makes a network without channels. A clone of it is the same network.
     ///
     /// # Errors
     /// [`Error::Memory`] if the system has no memory for it, or the limit of open files is reached.
@@ -55,6 +55,17 @@ impl Network {
 
     /// Makes a channel on which reader and writer meet.
     ///
+    /// ```
+    /// # fn main() -> ipc_csp::Result<()> {
+    /// let channel = ipc_csp::Network::new()?.channel::<u32>()?;
+    /// let (writer, reader) = (channel.writer()?, channel.reader()?);
+    /// assert!(writer.try_write(1).is_err_and(|refused| refused.error.is_would_block())); // nobody reads just now
+    /// let reading = std::thread::spawn(move || reader.read());
+    /// writer.write(2)?; // returns when it is read
+    /// assert_eq!(reading.join().expect("it does not panic")?, 2);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Full`] if the network has as many channels as it can; [`Error::Timeout`] after 10 s if a process was stopped while it made a
     /// channel, or saw to the dead; [`Error::Forked`].
@@ -63,6 +74,18 @@ impl Network {
     }
 
     /// Makes a channel that keeps up to `capacity` values nobody has read yet. 0 makes one on which reader and writer meet.
+    ///
+    /// ```
+    /// # fn main() -> ipc_csp::Result<()> {
+    /// let channel = ipc_csp::Network::new()?.buffered::<u32>(2)?;
+    /// let (writer, reader) = (channel.writer()?, channel.reader()?);
+    /// writer.write(1)?; // returns though nobody reads
+    /// writer.write(2)?;
+    /// assert!(writer.try_write(3).is_err_and(|refused| refused.error.is_would_block()));
+    /// drop(writer);
+    /// assert_eq!(reader.iter().collect::<Vec<_>>(), [1, 2]); // also after its writer has gone
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`channel`](Network::channel); [`Error::Full`] also for a capacity beyond 4,096.
@@ -85,6 +108,16 @@ impl Network {
 
     /// Who waits for what, just now, and who seems to wait for each other.
     ///
+    /// ```
+    /// # fn main() -> ipc_csp::Result<()> {
+    /// let network = ipc_csp::Network::new()?;
+    /// let jobs = network.builder().name("jobs").buffered(4).channel::<u32>()?;
+    /// let (writer, _reader) = (jobs.writer()?, jobs.reader()?);
+    /// writer.write(7)?;
+    /// assert_eq!(network.report()?.to_string(), "jobs: 1 writers, 1 readers, 1 of 4 values\n");
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Forked`].
     pub fn report(&self) -> Result<Report> {
@@ -99,6 +132,18 @@ impl fmt::Debug for Network {
 }
 
 /// How a channel is to be; from [`Network::builder`].
+///
+/// ```
+/// use ipc_csp::{Error, Network};
+///
+/// # fn main() -> ipc_csp::Result<()> {
+/// let network = Network::new()?;
+/// let log = network.builder().name("log").buffered(100).channel::<String>()?;
+/// assert_eq!(log.name(), "log");
+/// let long = network.builder().name("a name of more than thirty-two bytes").channel::<String>();
+/// assert!(matches!(long, Err(Error::LongName { len: 36, max: 32 })));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct ChannelBuilder<'a> {
     network: &'a Network,
@@ -229,6 +274,17 @@ macro_rules! end {
             /// Poisons the channel: from now on every read and write of it fails with [`Error::Poisoned`], also those that are waiting; what
             /// was in it is thrown away.
             ///
+            /// ```
+            /// # fn main() -> ipc_csp::Result<()> {
+            /// let channel = ipc_csp::Network::new()?.buffered::<u32>(2)?;
+            /// let (writer, reader) = (channel.writer()?, channel.reader()?);
+            /// writer.write(1)?;
+            /// reader.poison()?; // any end can, and the channel
+            /// assert!(reader.read().is_err_and(|error| error.is_poisoned())); // the 1 is gone
+            /// assert!(writer.write(2).is_err_and(|refused| refused.error.is_poisoned()));
+            /// # Ok(()) }
+            /// ```
+            ///
             /// # Errors
             /// [`Error::Forked`]. (If a process is stopped while it has the channel locked, those who wait learn of it with a delay.)
             pub fn poison(&self) -> Result<()> {
@@ -237,6 +293,20 @@ macro_rules! end {
 
             /// Closes the channel: nothing more can be written, and those that wait to write get [`Error::Closed`]. Readers still get what was
             /// written before, and then the same.
+            ///
+            /// ```
+            /// use ipc_csp::{Error, Network};
+            ///
+            /// # fn main() -> ipc_csp::Result<()> {
+            /// let channel = Network::new()?.buffered::<u32>(2)?;
+            /// let (writer, reader) = (channel.writer()?, channel.reader()?);
+            /// writer.write(1)?;
+            /// writer.close()?;
+            /// assert!(matches!(writer.write(2), Err(refused) if matches!(refused.error, Error::Closed)));
+            /// assert_eq!(reader.read()?, 1); // what was written before is still read
+            /// assert!(matches!(reader.read(), Err(Error::Closed)));
+            /// # Ok(()) }
+            /// ```
             ///
             /// # Errors
             /// As [`poison`](Self::poison).
@@ -265,6 +335,21 @@ impl Net {
 ///
 /// This is where ends come from. It counts as no end itself: when all writers, or all readers, that there were are gone, those at the other end see
 /// that. Clone it, pass it to processes, send it over other channels of the network.
+///
+/// ```
+/// use ipc_csp::{Network, Process, Reader};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let jobs = Network::new()?.channel::<u64>()?;
+/// let add_up = |jobs: Reader<u64>| jobs.iter().sum::<u64>();
+/// let workers = [Process::spawn(add_up, jobs.reader()?)?, Process::spawn(add_up, jobs.reader()?)?];
+/// let writer = jobs.writer()?;
+/// (1..=100).try_for_each(|job| writer.write(job))?; // each goes to whoever is free
+/// drop(writer); // the last one: the workers see the end
+/// let sums = workers.into_iter().map(Process::join).collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(sums.iter().sum::<u64>(), 5050);
+/// # Ok(()) }
+/// ```
 pub struct Channel<T> {
     end: Arc<End>,
     of: PhantomData<fn(T) -> T>,
@@ -297,6 +382,26 @@ impl<T> Channel<T> {
 ///
 /// Its clones in a process are one end, which is gone with the last of them. To send it is to send one more; drop this one, or it goes on to
 /// count. When all readers are gone, writers get [`Error::Retired`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ipc_csp::Network;
+///
+/// # fn main() -> ipc_csp::Result<()> {
+/// let channel = Network::new()?.buffered::<u32>(1)?;
+/// let (writer, reader) = (channel.writer()?, channel.reader()?);
+/// assert!(reader.try_read().is_err_and(|error| error.is_would_block()));
+/// assert!(reader.read_timeout(Duration::from_millis(1)).is_err_and(|error| error.is_timeout()));
+/// writer.write(7)?;
+/// let clone = reader.clone(); // the same end
+/// assert_eq!(clone.network().report()?.channels()[0].readers, 1);
+/// reader.retire();
+/// assert_eq!(clone.read()?, 7);
+/// clone.retire(); // the last one
+/// assert!(writer.write(8).is_err_and(|refused| refused.error.is_retired()));
+/// # Ok(()) }
+/// ```
 pub struct Reader<T> {
     pub(crate) end: Arc<End>,
     of: PhantomData<fn() -> T>,
@@ -305,6 +410,28 @@ pub struct Reader<T> {
 /// An end of a channel to write to.
 ///
 /// As to clones and sending see [`Reader`]. When all writers are gone, readers get what is left, and then [`Error::Retired`].
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ipc_csp::{Network, Writer};
+///
+/// # fn main() -> ipc_csp::Result<()> {
+/// let network = Network::new()?;
+/// let (words, answers) = (network.buffered::<String>(1)?, network.buffered::<Writer<u32>>(1)?);
+/// let (writer, reader) = (words.writer()?, words.reader()?);
+/// writer.write("one".to_string())?;
+/// let refused = writer.write_timeout("two".to_string(), Duration::from_millis(1)).expect_err("there is no room");
+/// assert!(refused.error.is_timeout() && refused.value == "two"); // it comes back, and nobody will ever read it
+///
+/// // An end that is written goes with the value: the reader gets one more, and this one is dropped.
+/// let lengths = network.buffered::<u32>(1)?;
+/// answers.writer()?.write(lengths.writer()?)?;
+/// let arrived: Writer<u32> = answers.reader()?.read()?;
+/// arrived.write(reader.read()?.len() as u32)?;
+/// assert_eq!(lengths.reader()?.read()?, 3);
+/// # Ok(()) }
+/// ```
 pub struct Writer<T> {
     pub(crate) end: Arc<End>,
     of: PhantomData<fn(T)>,
@@ -318,6 +445,23 @@ impl<T: DeserializeOwned> Reader<T> {
     /// Reads a value; waits until one is written.
     ///
     /// A process that is killed before this returns has not read it: the value goes to somebody else, and until then its writer waits.
+    ///
+    /// ```
+    /// use ipc_csp::{Network, Process, Writer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let numbers = Network::new()?.channel::<u32>()?;
+    /// let reader = numbers.reader()?;
+    /// let child = Process::spawn(|to: Writer<u32>| while to.write(1).is_ok() {}, numbers.writer()?)?;
+    /// assert_eq!(reader.read()?, 1);
+    /// child.kill()?;
+    /// let end = loop {
+    ///     let Err(error) = reader.read() else { continue };
+    ///     break error;
+    /// };
+    /// assert!(end.is_retired()); // its writer died, and there is no other one
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Closed`], [`Error::Poisoned`], [`Error::Retired`] when the channel has ended; [`Error::Decode`] if the value is not one of the
@@ -372,6 +516,20 @@ impl<'a, T: DeserializeOwned> IntoIterator for &'a Reader<T> {
 }
 
 /// The values of a channel, from [`Reader::iter`].
+///
+/// ```
+/// # fn main() -> ipc_csp::Result<()> {
+/// let channel = ipc_csp::Network::new()?.buffered::<u32>(4)?;
+/// let (writer, reader) = (channel.writer()?, channel.reader()?);
+/// (1..=3).try_for_each(|n| writer.write(n))?;
+/// writer.retire();
+/// let mut sum = 0;
+/// for n in &reader {
+///     sum += n;
+/// }
+/// assert_eq!(sum, 6);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Iter<'a, T>(&'a Reader<T>);
 

@@ -31,6 +31,9 @@ use crate::{Error, Reader, Result, Writer};
 ///
 /// A channel that has ended is ready: its guard is chosen, with the error. To go on with the others, [switch it off](Choice::enable).
 ///
+/// A process that is killed while it chooses has chosen nothing: what it offered is withdrawn, and a value that it was about to take goes to
+/// somebody else.
+///
 /// ```
 /// use ipc_csp::{Choice, Network};
 ///
@@ -44,9 +47,12 @@ use crate::{Error, Reader, Result, Writer};
 /// let branches = [choice.read(&readers[0]), choice.read(&readers[1])];
 /// let mut chosen = choice.select()?;
 /// assert_eq!(chosen.index(), 1);
-/// assert_eq!(chosen.take(branches[1]).unwrap()?, 7);
+/// assert_eq!(chosen.take(branches[1]).expect("it was this one")?, 7);
 /// # Ok(()) }
 /// ```
+///
+/// # References
+/// PyCSP `pycsp/parallel/alternation.py`, `altselect.py`. That a choice may write as well as read is more than occam's `ALT` has.
 #[derive(Default)]
 pub struct Choice<'a> {
     arms: SmallVec<[Arm<'a>; 8]>,
@@ -80,6 +86,23 @@ impl<T: Serialize> Value for T {
 
 /// One of the guards of a [`Choice`], by which to ask for what came of it: a `Result<T>` for a read, a `Result<()>` for a write, `()` for
 /// others.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ipc_csp::{Branch, Choice, Network, Result};
+///
+/// # fn main() -> ipc_csp::Result<()> {
+/// let numbers = Network::new()?.buffered::<u32>(1)?;
+/// let (reader, writer) = (numbers.reader()?, numbers.writer()?);
+/// let mut choice = Choice::new();
+/// let number: Branch<Result<u32>> = choice.read(&reader);
+/// let late: Branch<()> = choice.timeout(Duration::from_millis(1));
+/// assert!(choice.select()?.is(late));
+/// writer.write(5)?; // it can be chosen again and again
+/// assert_eq!(choice.select()?.take(number).expect("it is ready")?, 5);
+/// # Ok(()) }
+/// ```
 pub struct Branch<V> {
     index: usize,
     of: PhantomData<fn() -> V>,
@@ -99,7 +122,25 @@ impl<V> fmt::Debug for Branch<V> {
     }
 }
 
-/// What a [`Choice`] has led to.
+/// What a [`Choice`] has led to: which guard was chosen, and what came of it.
+///
+/// ```
+/// use ipc_csp::{Choice, Network};
+///
+/// # fn main() -> ipc_csp::Result<()> {
+/// let words = Network::new()?.buffered::<String>(1)?;
+/// let (reader, writer) = (words.reader()?, words.writer()?);
+/// writer.write("hello".into())?;
+/// let mut choice = Choice::new();
+/// let word = choice.read(&reader);
+/// let nothing = choice.skip();
+/// let mut chosen = choice.select()?;
+/// assert_eq!((chosen.index(), chosen.is(word), chosen.is(nothing)), (0, true, false));
+/// assert_eq!(chosen.take(nothing), None);
+/// assert_eq!(chosen.take(word).expect("it was this one")?, "hello");
+/// assert!(chosen.take(word).is_none()); // taken already
+/// # Ok(()) }
+/// ```
 pub struct Chosen {
     index: usize,
     value: Option<Box<dyn Any>>,
@@ -133,6 +174,27 @@ impl fmt::Debug for Chosen {
 }
 
 /// How often each guard was chosen, for [`Choice::fair_select`].
+///
+/// ```
+/// use ipc_csp::{Choice, Fairness, Network};
+///
+/// # fn main() -> ipc_csp::Result<()> {
+/// let network = Network::new()?;
+/// let (busy, calm) = (network.buffered::<u32>(8)?, network.buffered::<u32>(8)?);
+/// let (busy_in, calm_in) = (busy.reader()?, calm.reader()?);
+/// let (busy_out, calm_out) = (busy.writer()?, calm.writer()?);
+/// (0..6).try_for_each(|n| busy_out.write(n))?;
+/// (0..2).try_for_each(|n| calm_out.write(n))?;
+/// let mut choice = Choice::new();
+/// let _branches = (choice.read(&busy_in), choice.read(&calm_in));
+/// let mut fairness = Fairness::new();
+/// let mut order = Vec::new();
+/// for _ in 0..6 {
+///     order.push(choice.fair_select(&mut fairness)?.index());
+/// }
+/// assert_eq!(order, [0, 1, 0, 1, 0, 0]); // who is ready is never kept out by one that always is
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Fairness {
     served: Vec<u64>,
@@ -156,7 +218,7 @@ impl<'a> Choice<'a> {
         Branch { index: self.arms.len() - 1, of: PhantomData }
     }
 
-    /// Reading a value.
+    /// Reading a value. What comes of it is the value, or that the channel has ended, or that the value cannot be decoded.
     pub fn read<T: DeserializeOwned + 'static>(&mut self, reader: &'a Reader<T>) -> Branch<Result<T>> {
         self.add(Way::Read(&reader.end, |taken| {
             let value: Result<T> = match taken.map(decode::<T>) {
@@ -169,6 +231,24 @@ impl<'a> Choice<'a> {
     }
 
     /// Writing a value. It is encoded each time a choice is made; ends of channels in it stay with this process, too.
+    ///
+    /// ```
+    /// use ipc_csp::{Choice, Network};
+    ///
+    /// # fn main() -> ipc_csp::Result<()> {
+    /// let network = Network::new()?;
+    /// let (input, output) = (network.buffered::<u32>(1)?, network.buffered::<u32>(1)?);
+    /// let ((reader, _other), writer) = ((input.reader()?, input.writer()?), output.writer()?);
+    /// let value = 5;
+    /// let mut choice = Choice::new();
+    /// let read = choice.read(&reader);
+    /// let written = choice.write(&writer, &value);
+    /// let mut chosen = choice.select()?; // there is nothing to read, but room to write
+    /// assert!(!chosen.is(read));
+    /// chosen.take(written).expect("it was this one")?;
+    /// assert_eq!(output.reader()?.read()?, 5);
+    /// # Ok(()) }
+    /// ```
     pub fn write<T: Serialize>(&mut self, writer: &'a Writer<T>, value: &'a T) -> Branch<Result<()>> {
         self.add(Way::Write(&writer.end, value))
     }
@@ -178,12 +258,41 @@ impl<'a> Choice<'a> {
         self.add(Way::Skip)
     }
 
-    /// That so much time passes, and no other guard has become ready.
+    /// That so much time passes, counted from when the choice is made, and no other guard has become ready. Of several the shortest counts.
     pub fn timeout(&mut self, after: Duration) -> Branch<()> {
         self.add(Way::Timeout(after))
     }
 
     /// Switches a guard on or off: its pre-condition.
+    ///
+    /// ```
+    /// use ipc_csp::{Choice, Network};
+    ///
+    /// # fn main() -> ipc_csp::Result<()> {
+    /// let network = Network::new()?;
+    /// let channels = [network.buffered::<u32>(2)?, network.buffered::<u32>(2)?];
+    /// let readers = [channels[0].reader()?, channels[1].reader()?];
+    /// for (channel, n) in channels.iter().zip([1, 10]) {
+    ///     channel.writer()?.write(n)?; // the writer is dropped: the channel ends after the value
+    /// }
+    /// let mut choice = Choice::new();
+    /// let branches = [choice.read(&readers[0]), choice.read(&readers[1])];
+    /// let (mut sum, mut open) = (0, 2);
+    /// while open > 0 {
+    ///     let mut chosen = choice.select()?;
+    ///     let branch = branches[chosen.index()];
+    ///     match chosen.take(branch).expect("it was this one") {
+    ///         Ok(n) => sum += n,
+    ///         Err(error) if error.is_end() => {
+    ///             choice.enable(branch, false); // else it would be chosen for ever
+    ///             open -= 1;
+    ///         }
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
+    /// assert_eq!(sum, 11);
+    /// # Ok(()) }
+    /// ```
     pub fn enable<V>(&mut self, branch: Branch<V>, condition: bool) {
         if let Some(arm) = self.arms.get_mut(branch.index) {
             arm.is_enabled = condition;
@@ -211,6 +320,22 @@ impl<'a> Choice<'a> {
     }
 
     /// Makes the choice. Of several guards that are ready, the one that was given first is chosen.
+    ///
+    /// ```
+    /// use ipc_csp::{Choice, Network};
+    ///
+    /// # fn main() -> ipc_csp::Result<()> {
+    /// let network = Network::new()?;
+    /// let (stop, jobs) = (network.buffered::<()>(1)?, network.buffered::<u32>(1)?);
+    /// let (stop_in, jobs_in) = (stop.reader()?, jobs.reader()?);
+    /// jobs.writer()?.write(1)?;
+    /// stop.writer()?.write(())?;
+    /// let mut choice = Choice::new();
+    /// let stopped = choice.read(&stop_in);
+    /// let _job = choice.read(&jobs_in);
+    /// assert!(choice.pri_select()?.is(stopped)); // however many jobs there are
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`select`](Choice::select).

@@ -5,6 +5,25 @@ use std::{fmt, io};
 use ipc_core::CodecError;
 
 /// Why a communication did not take place.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ipc_csp::Network;
+///
+/// # fn main() -> ipc_csp::Result<()> {
+/// let channel = Network::new()?.buffered::<u32>(1)?;
+/// let (writer, reader) = (channel.writer()?, channel.reader()?);
+/// assert!(reader.try_read().is_err_and(|error| error.is_would_block()));
+/// writer.write(1)?;
+/// let refused = writer.write_timeout(2, Duration::from_millis(1)).expect_err("there is no room");
+/// assert!(refused.error.is_timeout() && !refused.error.is_end()); // it may be tried again
+/// drop(writer);
+/// assert_eq!(reader.read()?, 1);
+/// let end = reader.read().expect_err("nobody is left to write");
+/// assert!(end.is_end() && end.is_retired() && !end.is_poisoned());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -152,6 +171,22 @@ impl From<ipc_core::Error> for Error {
 }
 
 /// A value that could not be written, and why. With `?` it becomes the [`Error`], and the value is dropped.
+///
+/// ```
+/// use ipc_csp::{Network, WriteError};
+///
+/// # fn main() -> ipc_csp::Result<()> {
+/// let network = Network::new()?;
+/// let (first, second) = (network.channel::<String>()?, network.buffered::<String>(1)?);
+/// let (to_first, to_second) = (first.writer()?, second.writer()?);
+/// first.reader()?.retire();
+/// if let Err(WriteError { value, error }) = to_first.write("a job".to_string()) {
+///     assert!(error.is_retired());
+///     to_second.write(value)?; // nobody has read it, so somebody else may
+/// }
+/// assert_eq!(second.reader()?.read()?, "a job");
+/// # Ok(()) }
+/// ```
 pub struct WriteError<T> {
     /// What was to be written.
     pub value: T,

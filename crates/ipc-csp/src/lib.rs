@@ -20,6 +20,10 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Start at [`Network`], which makes channels, and [`parallel`], which runs what communicates over them; [`select!`] waits for several.
+//! Not here: other machines (`ipc-socket`, `ipc-manager`), names by which strangers meet (an end can be sent over a connection of `ipc-socket`),
+//! many or long messages in a buffer and leases (`ipc-queue`), ends that both read and write (`ipc-pipe`), shared data (`ipc-shm`).
+//!
 //! | | |
 //! |---|---|
 //! | [`Network`] | makes channels, in memory of its own |
@@ -57,21 +61,50 @@
 //!
 //! | PyCSP | here |
 //! |---|---|
-//! | `@process`, `@multiprocess` | [`process`](process()), [`thread`] |
-//! | `Parallel(...)`, `Sequence(...)`, `Spawn(...)` | [`parallel`], [`sequence`], [`spawn`] |
-//! | `Channel(buffer=n)` | [`Network::channel`], [`Network::buffered`] |
-//! | `+c`, `-c` | [`Channel::reader`], [`Channel::writer`] |
-//! | `cin()`, `cout(v)` | [`Reader::read`], [`Writer::write`] |
-//! | `AltSelect`, `PriSelect`, `FairSelect` | [`select!`], [`pri_select!`], [`fair_select!`], or [`Choice`] |
+//! | `@process`, `@multiprocess` | [`thread`], [`process`](process()): said where it is started |
+//! | `Parallel(...)`, `Sequence(...)`, `Spawn(...)`, `N * P(...)` | [`parallel`], [`sequence`], [`spawn`], [`replicate`] |
+//! | `Channel()`, `Channel(buffer=n)` | [`Network::channel`], [`Network::buffered`] |
+//! | `Channel('name')` | [`Network::builder`]; a name is for reports, and nobody connects by it |
+//! | `+c`, `-c`, `c.reader()`, `c.writer()` | [`Channel::reader`], [`Channel::writer`] |
+//! | `cin()`, `cout(v)` | [`Reader::read`], [`Writer::write`]; PyCSP has no time-outs there |
+//! | `AltSelect`, `PriSelect`, `FairSelect`, `Alternation` | [`select!`], [`pri_select!`], [`fair_select!`], or [`Choice`] |
 //! | `InputGuard`, `OutputGuard`, `SkipGuard`, `TimeoutGuard` | [`Choice::read`], [`write`](Choice::write), [`skip`](Choice::skip), [`timeout`](Choice::timeout) |
-//! | `poison(c)`, `retire(c)` | [`Channel::poison`], [`Reader::retire`], or dropping it |
+//! | `@choice`, actions | the branch's expression |
+//! | `poison(c)` | [`Channel::poison`], which throws away what is in a buffer, or [`close`](Channel::close), which lets it be read |
+//! | `retire(c)` | [`Reader::retire`], [`Writer::retire`], or dropping it |
+//! | `ChannelPoisonException`, `ChannelRetireException` | [`Error::Poisoned`], [`Error::Retired`]; a process that ends retires from its channels, and poisons none |
+//! | `Channel(connect=...)`, `@sshprocess`, `@clusterprocess` | not here |
 //! | `shutdown()` | nothing: there is no server |
+//!
+//! # Examples
+//!
+//! | program | what it shows | in PyCSP |
+//! |---|---|---|
+//! | [`csp_parallel`](../../../examples/csp_parallel.rs) | two processes at the same time, then one after the other | a decorator makes the process; `shutdown()` at the end |
+//! | [`csp_two_channels`](../../../examples/csp_two_channels.rs) | words go one way, their lengths come back | channels are looked after by a thread of their maker, over TCP |
+//! | [`csp_choice`](../../../examples/csp_choice.rs) | a buffer that reads or writes, as it can; who is preferred | actions are functions or strings; for a pre-condition the list of guards is made anew |
+//! | [`csp_producers`](../../../examples/csp_producers.rs) | several producers and consumers; retiring and poison | the end is an exception in the other process |
+//! | [`csp_mobile`](../../../examples/csp_mobile.rs) | ends of channels travel over channels | an end arrives as an address, to be connected to |
+//! | [`csp_sieve`](../../../examples/csp_sieve.rs) | prime numbers by a pipeline that grows | a channel lives in a server of the process that made it |
+//! | [`csp_pi`](../../../examples/csp_pi.rs) | workers take jobs from one channel | who adds up waits for a dead worker for ever |
+//! | [`csp_philosophers`](../../../examples/csp_philosophers.rs) | five philosophers, five forks and a footman | a fork is over when its first neighbour retires |
+//! | [`csp_commstime`](../../../examples/csp_commstime.rs) | the circle by which libraries are compared, as processes and as threads | ended by poison, an exception in each process |
+//! | [`csp_killed`](../../../examples/csp_killed.rs) | members are killed, and nobody hangs | who waits for one that is killed waits for ever |
+//! | [`csp_deadlock`](../../../examples/csp_deadlock.rs) | two that wait for each other are named | noticed among greenlets only |
+//! | [`csp_report`](../../../examples/csp_report.rs) | looking at another program's networks, by its PID | a trace, if one was asked for before |
+//!
+//! Next: `ipc-queue` for work that must survive its worker also while it is done, `ipc-core` for starting processes and what can be sent to them.
 //!
 //! # Limits
 //!
 //! One machine, and one pid namespace, as for all locks of `ipc-sync`; whoever may write the memory is trusted not to attack it. Values are
 //! encoded with postcard. A network has the sizes that [`Network`] tells.
 //! A process that is stopped within the microsecond in which it has a channel locked holds that up until it goes on or dies; time-outs hold.
+//!
+//! # References
+//!
+//! C. A. R. Hoare, *Communicating Sequential Processes*, CACM 21 (1978), 666–677. B. Vinter, J. M. Bjørndalen, R. M. Friborg, *PyCSP Revisited*,
+//! Communicating Process Architectures 2009.
 #![deny(unsafe_code)] // allowed again in raw.rs
 
 mod channel;

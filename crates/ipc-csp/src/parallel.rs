@@ -9,6 +9,15 @@ use serde::de::DeserializeOwned;
 use crate::net::Net;
 
 /// A process that is not started yet, from [`process`] or [`thread`]; give it to [`parallel`], [`sequence`] or [`spawn`].
+///
+/// ```
+/// use ipc_csp::{Member, parallel, process, thread};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let jobs: Vec<Member<u32>> = vec![process(|n: u32| n + 1, 1), thread(|| 5).name("here")];
+/// assert_eq!(parallel(jobs)?, [2, 5]);
+/// # Ok(()) }
+/// ```
 #[must_use = "it does nothing until it is started"]
 pub struct Member<R> {
     name: String,
@@ -19,6 +28,20 @@ pub struct Member<R> {
 type Join<R> = Box<dyn FnOnce() -> Result<R, MemberError> + Send>;
 
 /// A function that is to run as a process of the operating system; see [`Process::spawn`] as to what `f` and its arguments can be.
+///
+/// Several arguments are a tuple. Ends of channels among them go to the process: they are dropped here. A process that is killed retires from
+/// its channels; whoever [joins](parallel) it gets a [`MemberError`].
+///
+/// ```
+/// use ipc_csp::{process, spawn};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let there = spawn(process(|(text, n): (String, usize)| (std::process::id(), text.repeat(n)), ("ab".into(), 2)))?;
+/// let (pid, text) = there.join()?;
+/// assert_eq!(text, "abab");
+/// assert_ne!(pid, std::process::id());
+/// # Ok(()) }
+/// ```
 pub fn process<F, A, R>(f: F, args: A) -> Member<R>
 where
     F: FnOnce(A) -> R + Copy + Send + 'static,
@@ -29,6 +52,16 @@ where
 }
 
 /// As [`process`], started as `builder` says.
+///
+/// ```
+/// use ipc_csp::{Builder, process_with, spawn};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let builder = Builder::new().env("LEVEL", "3").core_dumps(false);
+/// let level = spawn(process_with(builder, |()| std::env::var("LEVEL").ok(), ()))?.join()?;
+/// assert_eq!(level.as_deref(), Some("3"));
+/// # Ok(()) }
+/// ```
 pub fn process_with<F, A, R>(builder: Builder, f: F, args: A) -> Member<R>
 where
     F: FnOnce(A) -> R + Copy + Send + 'static,
@@ -50,7 +83,21 @@ where
 }
 
 /// A closure that is to run as a thread of this process: cheaper than a process, and nothing keeps the others safe if it corrupts memory
-/// or aborts.
+/// or aborts. It may capture, and its result needs no serde. What it panics with becomes a [`MemberError::Panicked`].
+///
+/// ```
+/// use ipc_csp::{Network, Reader, parallel, process, thread};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let numbers = Network::new()?.channel::<u64>()?;
+/// let (writer, values) = (numbers.writer()?, vec![3, 4, 5]);
+/// let (written, sum) = parallel((
+///     thread(move || values.into_iter().take_while(|n| writer.write(*n).is_ok()).count()),
+///     process(|from: Reader<u64>| from.iter().sum::<u64>(), numbers.reader()?),
+/// ))?;
+/// assert_eq!((written, sum), (3, 12));
+/// # Ok(()) }
+/// ```
 pub fn thread<F, R>(f: F) -> Member<R>
 where
     F: FnOnce() -> R + Send + 'static,
@@ -84,6 +131,20 @@ impl<R> fmt::Debug for Member<R> {
 }
 
 /// A process that was started by [`spawn`]. Dropped, it goes on by itself.
+///
+/// ```
+/// use ipc_csp::{Network, Reader, process, spawn};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let numbers = Network::new()?.channel::<u64>()?;
+/// let summing = spawn(process(|from: Reader<u64>| from.iter().sum::<u64>(), numbers.reader()?))?;
+/// let writer = numbers.writer()?;
+/// writer.write(2)?; // this process goes on
+/// writer.write(3)?;
+/// writer.retire();
+/// assert_eq!(summing.join()?, 5);
+/// # Ok(()) }
+/// ```
 #[must_use = "dropped, it goes on by itself: its result is lost"]
 pub struct Spawned<R> {
     name: String,
@@ -97,6 +158,17 @@ impl<R> fmt::Debug for Spawned<R> {
 }
 
 /// Why a member has no result.
+///
+/// ```
+/// use ipc_csp::{JoinError, MemberError, process, spawn, thread};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let leaving = spawn(process(|()| -> u32 { std::process::exit(3) }, ()))?;
+/// assert!(matches!(leaving.join(), Err(MemberError::Process(JoinError::Exited { code: 3 }))));
+/// let failing = spawn(thread(|| -> u32 { std::panic::resume_unwind(Box::new("no data")) }))?;
+/// assert!(matches!(failing.join(), Err(MemberError::Panicked(text)) if text == "no data"));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemberError {
@@ -115,10 +187,33 @@ pub enum MemberError {
 }
 
 /// Those members that failed; the others have ended, too.
+///
+/// ```
+/// use ipc_csp::{parallel, process};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let exit = |()| -> u32 { std::process::exit(3) };
+/// let failures = parallel((process(|()| 7, ()), process(exit, ()).name("worker"))).expect_err("one of them exits");
+/// assert_eq!(failures.each().len(), 1);
+/// assert!(failures.to_string().starts_with("member 1 (worker): the process exited with code 3"));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Failures(Vec<Failure>);
 
 /// How one member failed.
+///
+/// ```
+/// use ipc_csp::{MemberError, parallel, replicate, thread};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let halves = |n: usize| if n % 2 == 0 { n / 2 } else { std::panic::resume_unwind(Box::new("odd")) };
+/// let failures = parallel(replicate(4, |n| thread(move || halves(n)))).expect_err("some are odd");
+/// let odd: Vec<usize> = failures.each().iter().map(|failure| failure.index).collect();
+/// assert_eq!(odd, [1, 3]);
+/// assert!(matches!(&failures.each()[0].error, MemberError::Panicked(text) if text == "odd"));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Failure {
     /// Its place among the members, from 0.
@@ -168,6 +263,20 @@ fn look_for_the_dead() {
 impl<R> Spawned<R> {
     /// Waits for its end, and takes its result.
     ///
+    /// ```
+    /// use ipc_csp::{Network, Writer, process, spawn};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let numbers = Network::new()?.channel::<u32>()?;
+    /// let reader = numbers.reader()?;
+    /// let exit = |to: Writer<u32>| to.write(1).map_or((), |()| std::process::exit(1));
+    /// let worker = spawn(process(exit, numbers.writer()?))?;
+    /// assert_eq!(reader.read()?, 1);
+    /// assert!(worker.join().is_err());
+    /// assert!(reader.try_read().is_err_and(|error| error.is_retired())); // that is known now
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// That it panicked, was killed, or has exited. Its ends of channels are retired then.
     pub fn join(self) -> Result<R, MemberError> {
@@ -177,6 +286,22 @@ impl<R> Spawned<R> {
 
 /// Members of a [`parallel`] or [`sequence`]: a tuple of up to eight with results of different types, or a vector of any number with
 /// results of the same.
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use ipc_csp::{Failures, Members, parallel, process, thread};
+///
+/// fn timed<M: Members>(members: M) -> Result<(M::Results, Duration), Failures> {
+///     let begin = Instant::now();
+///     Ok((parallel(members)?, begin.elapsed()))
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let ((count, text), time) = timed((thread(|| 1), process(|s: String| s + "!", "two".to_string())))?;
+/// assert!((count, text.as_str()) == (1, "two!") && !time.is_zero());
+/// # Ok(()) }
+/// ```
 pub trait Members: sealed::Members {}
 
 mod sealed {
@@ -328,6 +453,16 @@ pub fn sequence<M: Members>(members: M) -> Result<M::Results, Failures> {
 }
 
 /// Starts a member, and goes on. PyCSP's `Spawn`.
+///
+/// ```
+/// use ipc_csp::{process, spawn, thread};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (slow, here) = (spawn(process(|n: u64| (1..=n).product::<u64>(), 20))?, spawn(thread(|| 7))?);
+/// assert_eq!(here.join()?, 7); // in whatever order
+/// assert_eq!(slow.join()?, 2_432_902_008_176_640_000);
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// It could not be started.

@@ -41,6 +41,21 @@ pub struct Report {
 }
 
 /// A channel in a [`Report`].
+///
+/// ```
+/// # fn main() -> ipc_csp::Result<()> {
+/// let network = ipc_csp::Network::new()?;
+/// let jobs = network.builder().name("jobs").buffered(4).channel::<u32>()?;
+/// let (writer, reader) = (jobs.writer()?, jobs.reader()?);
+/// writer.write(7)?;
+/// writer.close()?;
+/// let report = network.report()?;
+/// let channel = &report.channels()[0];
+/// assert_eq!((channel.name.as_str(), channel.buffered, channel.capacity), ("jobs", 1, 4));
+/// assert_eq!((channel.writers, channel.readers, channel.over), (1, 1, Some("closed")));
+/// # drop(reader);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ChannelReport {
@@ -61,6 +76,25 @@ pub struct ChannelReport {
 }
 
 /// A thread that waits for a communication, in a [`Report`].
+///
+/// ```
+/// use ipc_csp::{Network, Process, Reader};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let network = Network::new()?;
+/// let numbers = network.channel::<u32>()?;
+/// let child = Process::spawn(|from: Reader<u32>| from.read().is_err(), numbers.reader()?)?;
+/// let waiting = loop {
+///     if let [waiting] = network.report()?.waiting() {
+///         break waiting.clone(); // the child has got so far
+///     }
+/// };
+/// assert_eq!((waiting.pid, waiting.forever), (child.pid(), true));
+/// assert!(waiting.reads.len() == 1 && waiting.writes.is_empty());
+/// numbers.close()?;
+/// assert!(child.join()?);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Waiting {
@@ -80,6 +114,25 @@ pub struct Waiting {
 
 impl Report {
     /// The networks that another process has, seen from outside: it need not answer, and may be stopped. One of the same user.
+    ///
+    /// ```
+    /// use ipc_csp::{Network, Process, Report, Writer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let numbers = Network::new()?.builder().name("numbers").channel::<u32>()?;
+    /// let child = Process::spawn(|to: Writer<u32>| to.write(1).is_ok(), numbers.writer()?)?;
+    /// // It has the network when it waits there. The pid may come from elsewhere, as a command line.
+    /// let report = loop {
+    ///     let reports = Report::of_process(child.pid())?.into_iter();
+    ///     if let Some(report) = reports.into_iter().find(|report| !report.waiting().is_empty()) {
+    ///         break report;
+    ///     }
+    /// };
+    /// assert_eq!(report.channels()[0].name, "numbers");
+    /// assert_eq!(numbers.reader()?.read()?, 1);
+    /// assert!(child.join()?);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Memory`] with `Io` if there is no such process, or it is another user's.
@@ -145,6 +198,26 @@ impl Report {
 
     /// Possible deadlocks: the pids of processes each of which waits, without a time-out, for the next one, and the last one for the first. A process is in
     /// one only if all who could end its wait wait themselves. It is *possible*: another thread of one of them may be about to communicate.
+    ///
+    /// ```
+    /// use ipc_csp::{Network, Process, Reader, Writer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let network = Network::new()?;
+    /// let (there, back) = (network.channel::<u32>()?, network.channel::<u32>()?);
+    /// let answer = |(from, to): (Reader<u32>, Writer<u32>)| from.read().is_ok_and(|n| to.write(n).is_ok());
+    /// let one = Process::spawn(answer, (there.reader()?, back.writer()?))?;
+    /// let two = Process::spawn(answer, (back.reader()?, there.writer()?))?; // both want to read first
+    /// let deadlock = loop {
+    ///     if let Some(deadlock) = network.report()?.deadlocks().first() {
+    ///         break deadlock.clone();
+    ///     }
+    /// };
+    /// assert!(deadlock.len() == 2 && deadlock.contains(&one.pid()) && deadlock.contains(&two.pid()));
+    /// there.poison()?; // what to do about it is the program's decision
+    /// assert!(!one.join()? && !two.join()?);
+    /// # Ok(()) }
+    /// ```
     pub fn deadlocks(&self) -> &[Vec<u32>] {
         &self.deadlocks
     }
