@@ -16,6 +16,17 @@ use crate::value::keeping;
 pub(crate) type Read<R> = fn(&Arc<Session>, Answer<'_>) -> Result<R>;
 
 /// An operation that has not been sent yet: made by the `later()` of an object, sent by [`Batch::add`] or [`run`](Command::run).
+///
+/// ```
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = ipc_manager::Manager::start()?;
+/// let list = manager.list::<u32>()?;
+/// let push = list.later().push(&5); // encoded, and not sent
+/// assert!(list.is_empty()?);
+/// assert_eq!(push.run()?, 0);
+/// assert_eq!(list.to_vec()?, [5]);
+/// # Ok(()) }
+/// ```
 #[must_use = "it is not done before it is sent"]
 pub struct Command<R> {
     session: Arc<Session>,
@@ -92,6 +103,21 @@ pub struct Batch {
 }
 
 /// Where the result of an operation in a batch will be.
+///
+/// ```
+/// use ipc_manager::{Manager, Pending};
+///
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = Manager::start()?;
+/// let squares = manager.list_of((0..100u64).map(|n| n * n))?;
+/// let mut batch = manager.batch();
+/// let wanted: Vec<Pending<Option<u64>>> = [3, 7, 100].map(|n| batch.add(squares.later().get(n))).into();
+/// let _ = batch.add(squares.later().clear()); // its result is not wanted
+/// let mut results = batch.send()?;
+/// let found = wanted.into_iter().map(|place| results.take(place)).collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(found, [Some(9), Some(49), None]);
+/// # Ok(()) }
+/// ```
 #[must_use = "it is how to get at the result"]
 pub struct Pending<R> {
     batch: u64,
@@ -106,6 +132,21 @@ impl<R> fmt::Debug for Pending<R> {
 }
 
 /// The results of a batch.
+///
+/// ```
+/// use ipc_manager::{Error, Manager};
+///
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = Manager::start()?;
+/// let (number, word) = (manager.value(5)?, manager.value("five".to_string())?);
+/// let (mut batch, mut other) = (manager.batch(), manager.batch());
+/// let (n, w) = (batch.add(number.later().get()), batch.add(word.later().get())); // of any objects, of any types
+/// let elsewhere = other.add(number.later().replace(&6));
+/// let mut results = batch.send()?;
+/// assert_eq!((results.take(w)?.as_str(), results.take(n)?), ("five", 5));
+/// assert!(matches!(results.take(elsewhere), Err(Error::Protocol))); // it belongs to the other batch
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Results {
     session: Arc<Session>,
@@ -137,6 +178,25 @@ impl Batch {
     }
 
     /// How many operations it contains.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let numbers = manager.list::<u32>()?;
+    /// let mut batch = manager.batch();
+    /// for n in 0..2500 {
+    ///     let _ = batch.add(numbers.later().push(&n));
+    ///     if batch.len() == 1000 {
+    ///         let full = std::mem::replace(&mut batch, manager.batch());
+    ///         full.send()?;
+    ///     }
+    /// }
+    /// if !batch.is_empty() {
+    ///     batch.send()?;
+    /// }
+    /// assert_eq!(numbers.len()?, 2500);
+    /// # Ok(()) }
+    /// ```
     pub fn len(&self) -> usize {
         self.operations.len()
     }
@@ -202,7 +262,7 @@ impl Drop for Results {
 /// Defines operations twice: as methods of an object, which do them, and as methods of its `later()`, which give [`Command`]s.
 macro_rules! operations {
     (
-        $name:ident [$($T:ident),*] $later:ident where [$($bound:tt)*]
+        $name:ident [$($T:ident),*] $(#[$example:meta])* $later:ident where [$($bound:tt)*]
         $($(#[$doc:meta])* fn $fn:ident($($arg:ident: $type:ty),*) -> $R:ty = |$session:ident, $object:ident| $op:expr, $read:expr;)*
     ) => {
         impl<$($T),*> $name<$($T),*> where $($bound)* {
@@ -220,6 +280,8 @@ macro_rules! operations {
         }
 
         #[doc = concat!("The operations of a [`", stringify!($name), "`] as [`Command`](crate::Command)s.")]
+        ///
+        $(#[$example])*
         #[derive(Debug)]
         pub struct $later<'a, $($T),*>(&'a $name<$($T),*>);
 

@@ -86,24 +86,81 @@ impl ManagerBuilder {
     }
 
     /// The key that shows each end that the other one may do everything. A started server has one of its own unless this is set.
+    ///
+    /// ```
+    /// use ipc_manager::{Error, Manager};
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = Manager::builder().authkey("what others know, too").start("unix-abstract:")?;
+    /// assert_eq!(manager.authkey(), b"what others know, too");
+    /// Manager::connect(manager.address(), "what others know, too")?;
+    /// let stranger = Manager::connect(manager.address(), "a guess");
+    /// assert!(matches!(stranger, Err(Error::Connect(_))));
+    /// # Ok(()) }
+    /// ```
     pub fn authkey(mut self, key: impl Into<Vec<u8>>) -> ManagerBuilder {
         self.key = Some(key.into());
         self
     }
 
     /// The longest request or answer that a server accepts or sends, in bytes; 256 MiB unless set, and never more than 1 GiB.
+    ///
+    /// ```
+    /// use ipc_manager::{Error, Manager};
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = Manager::builder().max_message(1 << 20).start("unix-abstract:")?;
+    /// assert!(matches!(manager.value(vec![0u8; 2 << 20]), Err(Error::TooLarge { max: 1_048_576, .. })));
+    /// let parts = manager.list_of([vec![0u8; 1 << 19]])?;
+    /// parts.push(&vec![0; 1 << 19])?; // each request by itself is short enough, and so is each page of a snapshot
+    /// assert_eq!(parts.to_vec()?.concat().len(), 1 << 20);
+    /// # Ok(()) }
+    /// ```
     pub fn max_message(mut self, bytes: u64) -> ManagerBuilder {
         self.max_message = bytes.min(LONGEST);
         self
     }
 
     /// Lets a started server live on when the manager is dropped or this process ends, until somebody [shuts it down](Manager::shutdown).
+    ///
+    /// ```
+    /// use ipc_manager::Manager;
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = Manager::builder().stay().start("unix-abstract:")?;
+    /// let (address, key) = (manager.address().clone(), manager.authkey().to_vec());
+    /// manager.publish("hits", &manager.value(7)?)?;
+    /// drop(manager); // or this program ends, or is killed
+    ///
+    /// let manager = Manager::connect(&address, key)?;
+    /// assert_eq!(manager.open::<ipc_manager::Value<i32>>("hits")?.get()?, 7);
+    /// manager.shutdown()?;
+    /// # Ok(()) }
+    /// ```
     pub fn stay(mut self) -> ManagerBuilder {
         self.stays = true;
         self
     }
 
     /// See [`Manager::set_call_timeout`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ipc_manager::Manager;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Lets clients in, and then never answers: as a server that is stopped.
+    /// let silent: ipc_socket::Listener<u8, u8> = ipc_socket::Listener::builder().authkey("a key").bind("unix-abstract:")?;
+    /// let address = silent.address().clone();
+    /// std::thread::scope(|scope| {
+    ///     let accepted = scope.spawn(|| silent.accept());
+    ///     let builder = Manager::builder().authkey("a key").call_timeout(Duration::from_millis(20));
+    ///     assert!(builder.connect(&address).is_err_and(|error| error.is_timeout()));
+    ///     drop(accepted.join());
+    /// });
+    /// # Ok(()) }
+    /// ```
     pub fn call_timeout(mut self, timeout: Duration) -> ManagerBuilder {
         self.timeout = Some(timeout);
         self
@@ -111,6 +168,22 @@ impl ManagerBuilder {
 
     /// Connects as a client of its own, as if it were another process: what the manager and its objects take, as locks, permits and tasks, is their own, and comes back
     /// when the last of them is dropped. Otherwise all of a process that goes to one server is one client.
+    ///
+    /// ```
+    /// use ipc_manager::{Error, Lock, Manager};
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = Manager::start()?;
+    /// let ours = manager.lock()?;
+    /// manager.publish("lock", &ours)?;
+    /// let other = Manager::builder().authkey(manager.authkey()).separate().connect(manager.address())?;
+    /// let theirs = other.open::<Lock>("lock")?;
+    /// let _guard = ours.lock()?;
+    /// assert!(matches!(ours.try_lock(), Err(Error::AlreadyLocked)));
+    /// assert!(matches!(theirs.try_lock(), Err(Error::WouldBlock))); // as for another process
+    /// assert_eq!(manager.stats()?.clients, 2);
+    /// # Ok(()) }
+    /// ```
     pub fn separate(mut self) -> ManagerBuilder {
         self.is_separate = true;
         self
@@ -129,6 +202,18 @@ impl ManagerBuilder {
     }
 
     /// For local addresses: which users a server lets in; the own one and root unless set. They need the key, too.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ipc_manager::{Allow, Manager};
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let builder = Manager::builder().allow(Allow::Anyone).handshake_timeout(Duration::from_secs(2));
+    /// let manager = builder.start("unix-abstract:")?;
+    /// Manager::connect(manager.address(), manager.authkey())?; // any user who has the key
+    /// # Ok(()) }
+    /// ```
     pub fn allow(mut self, users: Allow) -> ManagerBuilder {
         self.allow = users;
         self
@@ -186,6 +271,15 @@ impl ManagerBuilder {
     }
 
     /// As [`Manager::serve`].
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let server = ipc_manager::Manager::builder().authkey("a key").max_message(1 << 20).serve("tcp:127.0.0.1:0")?;
+    /// let manager = server.manager()?;
+    /// assert_eq!(manager.address().to_string(), server.address().to_string()); // with the port that it was given
+    /// assert_eq!(manager.stats()?.clients, 1);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As there; without a key [`Error::Listen`].

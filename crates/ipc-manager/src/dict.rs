@@ -40,13 +40,45 @@ proxy! {
     /// # Ok(()) }
     /// ```
     ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let stock = manager.dict_of([('a', 1), ('b', 2)])?;
+    /// assert_eq!((stock.insert(&'c', &3)?, stock.insert(&'a', &9)?), (None, Some(1))); // what was there
+    /// assert_eq!((stock.get(&'z')?, stock.contains_key(&'b')?, stock.remove(&'b')?), (None, true, Some(2)));
+    /// assert_eq!((stock.get_or_insert(&'d', &4)?, stock.get_or_insert(&'a', &4)?), (4, 9));
+    /// stock.extend([(&'e', &5), (&'f', &6)])?; // as one change
+    /// assert_eq!((stock.keys()?.len(), stock.values()?.iter().sum::<u32>()), (5, 27));
+    /// assert_eq!(stock.to_map()?[&'e'], 5);
+    /// assert!(stock.pop_any()?.is_some() && stock.len()? == 4);
+    /// stock.clear()?;
+    /// assert!(stock.is_empty()? && stock.pop_any()?.is_none());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # References
     /// CPython `multiprocessing.managers.DictProxy`.
     Dict<K, V>
 }
 
 operations! {
-    Dict [K, V] DictLater where [K: Serialize + DeserializeOwned + Eq + Hash, V: Serialize + DeserializeOwned]
+    Dict [K, V]
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let stock = manager.dict_of([('a', 1)])?;
+    /// let mut batch = manager.batch();
+    /// let (old, new) = (batch.add(stock.later().insert(&'a', &2)), batch.add(stock.later().get_or_insert(&'b', &3)));
+    /// let (taken, is_there) = (batch.add(stock.later().remove(&'a')), batch.add(stock.later().contains_key(&'a')));
+    /// let (value, len) = (batch.add(stock.later().get(&'b')), batch.add(stock.later().len()));
+    /// let (any, _) = (batch.add(stock.later().pop_any()), batch.add(stock.later().clear()));
+    /// let mut results = batch.send()?;
+    /// assert_eq!((results.take(old)?, results.take(new)?), (Some(1), 3));
+    /// assert_eq!((results.take(taken)?, results.take(is_there)?), (Some(2), false));
+    /// assert_eq!((results.take(value)?, results.take(len)?, results.take(any)?), (Some(3), 1, Some(('b', 3))));
+    /// # Ok(()) }
+    /// ```
+    DictLater where [K: Serialize + DeserializeOwned + Eq + Hash, V: Serialize + DeserializeOwned]
 
     /// How many keys it has.
     fn len() -> usize = |session, object| request(object, Op::Len), |_, answer| number(answer).map(|n| n as usize);
@@ -117,6 +149,18 @@ where
     }
 
     /// Replaces the value of a key (`None`: no value) if it still is `expected`, by its encoded form; else returns what it is.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let owners = manager.dict::<u32, String>()?;
+    /// let (ada, bob) = ("Ada".to_string(), "Bob".to_string());
+    /// assert_eq!(owners.compare_and_swap(&1, None, Some(&ada))?, Ok(())); // nobody had it
+    /// assert_eq!(owners.compare_and_swap(&1, None, Some(&bob))?, Err(Some(ada.clone())));
+    /// assert_eq!(owners.compare_and_swap(&1, Some(&ada), None)?, Ok(())); // given back
+    /// assert!(owners.is_empty()?);
+    /// # Ok(()) }
+    /// ```
     pub fn compare_and_swap(
         &self,
         key: &K,
@@ -167,6 +211,19 @@ where
     }
 
     /// All keys and their values, as they are at this moment, fetched page by page, in no particular order.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let squares = manager.dict_of((0..100).map(|n| (n, n * n)))?;
+    /// let mut sum = 0;
+    /// for entry in squares.iter()? {
+    ///     let (_, square) = entry?;
+    ///     sum += square;
+    /// }
+    /// assert_eq!(sum, 328_350);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "items")]
     pub fn iter(&self) -> Result<Entries<K, V>> {
         Entries::begin(&self.proxy, Op::Snapshot)
@@ -189,6 +246,16 @@ where
     }
 
     /// Takes all keys and values away, as one, and returns them. What is not fetched is lost.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let hits = manager.dict_of([('a', 3), ('b', 1)])?;
+    /// let period: Vec<(char, u32)> = hits.drain()?.collect::<Result<_, _>>()?;
+    /// assert_eq!(period.iter().map(|(_, n)| n).sum::<u32>(), 4);
+    /// assert!(hits.is_empty()?); // what is counted from now on is of the next period
+    /// # Ok(()) }
+    /// ```
     pub fn drain(&self) -> Result<Entries<K, V>> {
         Entries::begin(&self.proxy, Op::Drain)
     }
@@ -222,13 +289,44 @@ proxy! {
     /// # Ok(()) }
     /// ```
     ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let seen = manager.set_of([1, 2, 3])?;
+    /// assert!(seen.contains(&1)? && seen.remove(&1)? && !seen.remove(&1)?);
+    /// seen.extend(&[4, 5])?;
+    /// let mut all = seen.iter()?.collect::<Result<Vec<u32>, _>>()?;
+    /// all.sort();
+    /// assert_eq!(all, [2, 3, 4, 5]);
+    /// assert!(seen.to_set()?.contains(&5) && seen.len()? == 4);
+    /// assert_eq!(seen.drain()?.count(), 4);
+    /// assert!(seen.is_empty()?);
+    /// seen.clear()?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # References
     /// CPython 3.14 `multiprocessing.managers.SetProxy`.
     Set<T>
 }
 
 operations! {
-    Set [T] SetLater where [T: Serialize + DeserializeOwned + Eq + Hash]
+    Set [T]
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let seen = manager.set_of([1, 2])?;
+    /// let mut batch = manager.batch();
+    /// let (is_new, was_there) = (batch.add(seen.later().insert(&3)), batch.add(seen.later().remove(&1)));
+    /// let (is_there, len) = (batch.add(seen.later().contains(&1)), batch.add(seen.later().len()));
+    /// let _ = batch.add(seen.later().clear());
+    /// let mut results = batch.send()?;
+    /// assert_eq!((results.take(is_new)?, results.take(was_there)?), (true, true));
+    /// assert_eq!((results.take(is_there)?, results.take(len)?), (false, 2));
+    /// assert!(seen.is_empty()?);
+    /// # Ok(()) }
+    /// ```
+    SetLater where [T: Serialize + DeserializeOwned + Eq + Hash]
 
     /// How many elements it has.
     fn len() -> usize = |session, object| request(object, Op::Len), |_, answer| number(answer).map(|n| n as usize);
@@ -387,6 +485,18 @@ impl Namespace {
     }
 
     /// The names of all attributes, sorted.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let using = manager.namespace()?;
+    /// using.set("y", &"two")?;
+    /// using.set("x", &1)?;
+    /// assert_eq!(using.names()?, ["x", "y"]);
+    /// assert!(using.remove("x")? && !using.remove("x")?);
+    /// assert_eq!(using.get::<i32>("x")?, None);
+    /// # Ok(()) }
+    /// ```
     pub fn names(&self) -> Result<Vec<String>> {
         let mut names: Vec<String> = Keys::begin(&self.proxy, Op::Snapshot)?.collect::<Result<_>>()?;
         names.sort();

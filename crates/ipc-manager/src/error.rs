@@ -158,21 +158,65 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// Whether the time passed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let queue = manager.queue::<u32>()?;
+    /// assert!(queue.get_timeout(Duration::from_millis(1)).is_err_and(|error| error.is_timeout()));
+    /// assert!(queue.try_get().is_err_and(|error| !error.is_timeout()));
+    /// # Ok(()) }
+    /// ```
     pub fn is_timeout(&self) -> bool {
         matches!(self, Error::Timeout)
     }
 
     /// Whether a `try_` call found nothing to do at once.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let queue = manager.queue::<u32>()?;
+    /// let next = match queue.try_get() {
+    ///     Err(error) if error.is_would_block() => None, // nothing there; not a failure
+    ///     other => Some(other?),
+    /// };
+    /// assert_eq!(next, None);
+    /// # Ok(()) }
+    /// ```
     pub fn is_would_block(&self) -> bool {
         matches!(self, Error::WouldBlock)
     }
 
     /// Whether the server is gone.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let value = manager.value(1)?;
+    /// manager.shutdown()?; // as if it had been killed
+    /// assert!(value.get().is_err_and(|error| error.is_disconnected()));
+    /// # Ok(()) }
+    /// ```
     pub fn is_disconnected(&self) -> bool {
         matches!(self, Error::Disconnected)
     }
 
     /// Whether the last owner of a lock died with it.
+    ///
+    /// ```
+    /// use ipc_manager::{Lock, Manager, Process};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = Manager::start()?;
+    /// let lock = manager.lock()?;
+    /// let child = Process::spawn(|lock: Lock| std::mem::forget(lock.lock().unwrap()), lock.clone())?;
+    /// child.join()?;
+    /// assert!(lock.lock().is_err_and(|error| error.is_owner_died()));
+    /// # Ok(()) }
+    /// ```
     pub fn is_owner_died(&self) -> bool {
         matches!(self, Error::OwnerDied)
     }

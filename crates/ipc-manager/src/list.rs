@@ -34,13 +34,50 @@ proxy! {
     /// # Ok(()) }
     /// ```
     ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let list = manager.list_of([3, 1, 2])?;
+    /// assert_eq!(list.push(&4)?, 3); // its position
+    /// list.extend(&[5, 5])?;
+    /// list.insert(0, &0)?;
+    /// assert_eq!((list.remove(1)?, list.pop()?, list.set(0, &9)?), (3, Some(5), 0));
+    /// list.reverse()?;
+    /// assert_eq!((list.position(&2)?, list.contains(&7)?, list.count(&9)?), (Some(2), false, 1));
+    /// list.truncate(2)?;
+    /// assert_eq!((list.len()?, list.to_vec()?, list.get(2)?), (2, vec![5, 4], None));
+    /// list.clear()?;
+    /// assert!(list.is_empty()? && list.pop()?.is_none());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # References
     /// CPython `multiprocessing.managers.ListProxy`.
     List<T>
 }
 
 operations! {
-    List [T] ListLater where [T: Serialize + DeserializeOwned]
+    List [T]
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let list = manager.list_of([3, 1])?;
+    /// let mut batch = manager.batch();
+    /// let (place, _) = (batch.add(list.later().push(&2)), batch.add(list.later().extend(&[5, 3])));
+    /// let (first, last) = (batch.add(list.later().get(0)), batch.add(list.later().pop()));
+    /// let (found, is_there) = (batch.add(list.later().position(&5)), batch.add(list.later().contains(&9)));
+    /// let (threes, _) = (batch.add(list.later().count(&3)), batch.add(list.later().reverse()));
+    /// let (_, len) = (batch.add(list.later().truncate(3)), batch.add(list.later().len()));
+    /// let mut results = batch.send()?;
+    /// assert_eq!((results.take(place)?, results.take(first)?, results.take(last)?), (2, Some(3), Some(3)));
+    /// assert_eq!((results.take(found)?, results.take(is_there)?), (Some(3), false));
+    /// assert_eq!((results.take(threes)?, results.take(len)?), (1, 3));
+    /// assert_eq!(list.to_vec()?, [5, 2, 1]);
+    /// list.later().clear().run()?;
+    /// assert!(list.is_empty()?);
+    /// # Ok(()) }
+    /// ```
+    ListLater where [T: Serialize + DeserializeOwned]
 
     /// How many elements it has.
     fn len() -> usize = |session, object| request(object, Op::Len), |_, answer| number(answer).map(|n| n as usize);
@@ -128,6 +165,16 @@ impl<T: Serialize + DeserializeOwned> List<T> {
 
     /// Replaces the element at `index` if it still is `expected`, by its encoded form; else returns what it is.
     ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let seats = manager.list_of(["free".to_string()])?;
+    /// let (free, ada, bob) = ("free".to_string(), "Ada".to_string(), "Bob".to_string());
+    /// assert_eq!(seats.compare_and_swap(0, &free, &ada)?, Ok(()));
+    /// assert_eq!(seats.compare_and_swap(0, &free, &bob)?, Err(ada)); // somebody was faster: this one
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::OutOfRange`].
     pub fn compare_and_swap(&self, index: usize, expected: &T, new: &T) -> Result<Result<(), T>> {
@@ -137,6 +184,19 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     /// Changes the element at `index` by a function, and returns what it has become. If another process changes it at the same time, the function is called
     /// again with what it is then; so no change is lost.
     ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let counts = manager.list_of([0u32])?;
+    /// std::thread::scope(|scope| {
+    ///     let add = || (0..50).try_for_each(|_| counts.update(0, |n| n + 1).map(drop));
+    ///     let threads = [scope.spawn(add), scope.spawn(add)];
+    ///     threads.into_iter().try_for_each(|thread| thread.join().expect("it does not panic"))
+    /// })?;
+    /// assert_eq!(counts.get(0)?, Some(100)); // with `get` and `set` it might be less
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::OutOfRange`].
     pub fn update(&self, index: usize, change: impl FnMut(T) -> T) -> Result<T> {
@@ -144,6 +204,18 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     }
 
     /// Changes the whole list by a function, as to sort it. If another process changes it at the same time, the function is called again with what it is then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let names = manager.list_of(["Eve", "Ada", "Bob", "Ada"].map(String::from))?;
+    /// names.update_all(|names| {
+    ///     names.sort();
+    ///     names.dedup();
+    /// })?;
+    /// assert_eq!(names.to_vec()?, ["Ada", "Bob", "Eve"]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Disconnected`], [`Error::TooLarge`], [`Error::Timeout`].
@@ -158,11 +230,33 @@ impl<T: Serialize + DeserializeOwned> List<T> {
     }
 
     /// All elements, as they are at this moment, fetched page by page.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let list = manager.list_of(1..=1000)?;
+    /// let mut sum = 0;
+    /// for n in list.iter()? {
+    ///     sum += n?; // what others change meanwhile is not seen
+    /// }
+    /// assert_eq!(sum, 500_500);
+    /// # Ok(()) }
+    /// ```
     pub fn iter(&self) -> Result<Snapshot<T>> {
         Snapshot::begin(&self.proxy, Op::Snapshot)
     }
 
     /// Takes all elements away, as one, and returns them. What is not fetched is lost.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let letters = manager.list_of(['a', 'b'])?;
+    /// let mine = letters.drain()?; // of several who do this at the same time one gets each element
+    /// assert!(letters.is_empty()?);
+    /// assert_eq!(mine.collect::<Result<Vec<_>, _>>()?, ['a', 'b']);
+    /// # Ok(()) }
+    /// ```
     pub fn drain(&self) -> Result<Snapshot<T>> {
         Snapshot::begin(&self.proxy, Op::Drain)
     }
@@ -197,14 +291,15 @@ fn compare_and_swap<T: Serialize + DeserializeOwned>(
 fn update<T: Serialize + DeserializeOwned>(proxy: &Proxy, index: usize, mut change: impl FnMut(T) -> T) -> Result<T> {
     let session = proxy.session();
     // The bytes that are there, not those that the value would be encoded to again: a map in it may come out in another order.
-    let (mut bytes, mut element): (Vec<u8>, T) = proxy.call(
-        Op::Get(index as u64),
-        at(index, |answer| match answer {
-            Answer::Item(Some(item)) => Ok((item.bytes.0.to_vec(), crate::session::decode(session, &item)?)),
-            Answer::Item(None) => Err(Error::OutOfRange { index, len: 0 }),
-            other => Err(unexpected(other)),
-        }),
-    )?;
+    let there: Option<(Vec<u8>, T)> = proxy.call(Op::Get(index as u64), |answer| match answer {
+        Answer::Item(Some(item)) => Ok(Some((item.bytes.0.to_vec(), crate::session::decode(session, &item)?))),
+        Answer::Item(None) => Ok(None),
+        other => Err(unexpected(other)),
+    })?;
+    let Some((mut bytes, mut element)) = there else {
+        let len = proxy.call(Op::Len, number)?.min(index as u64); // it may have grown since
+        return Err(Error::OutOfRange { index, len });
+    };
     loop {
         let changed = change(element);
         let new = Encoded::of(session, &changed)?;
@@ -256,13 +351,38 @@ proxy! {
     /// # Ok(()) }
     /// ```
     ///
+    /// ```
+    /// use ipc_manager::{Error, Manager};
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = Manager::start()?;
+    /// let pixels = manager.array([7u8, 0, 0])?;
+    /// assert_eq!((pixels.set(0, &9)?, pixels.get(0)?, pixels.get(3)?), (7, Some(9), None));
+    /// assert_eq!(pixels.compare_and_swap(1, &5, &6)?, Err(0)); // it is not 5
+    /// pixels.update_all(|all| all.sort())?;
+    /// assert_eq!((pixels.to_vec()?, pixels.len()?, pixels.is_empty()?), (vec![0, 0, 9], 3, false));
+    /// assert!(matches!(pixels.update(3, |n| n), Err(Error::OutOfRange { index: 3, len: 3 })));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # References
     /// CPython `multiprocessing.managers.ArrayProxy`. Memory that is shared, and faster by far: `ipc_shm::Array`.
     Array<T>
 }
 
 operations! {
-    Array [T] ArrayLater where [T: Serialize + DeserializeOwned]
+    Array [T]
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let sums = manager.array([1, 2, 3])?;
+    /// let mut batch = manager.batch();
+    /// let (len, last) = (batch.add(sums.later().len()), batch.add(sums.later().get(2)));
+    /// let mut results = batch.send()?;
+    /// assert_eq!((results.take(len)?, results.take(last)?), (3, Some(3)));
+    /// # Ok(()) }
+    /// ```
+    ArrayLater where [T: Serialize + DeserializeOwned]
 
     /// How many elements it has.
     fn len() -> usize = |session, object| request(object, Op::Len), |_, answer| number(answer).map(|n| n as usize);
@@ -329,13 +449,36 @@ proxy! {
     /// # Ok(()) }
     /// ```
     ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let leader = manager.value("nobody".to_string())?;
+    /// let (nobody, ada, bob) = ("nobody".to_string(), "Ada".to_string(), "Bob".to_string());
+    /// assert_eq!(leader.compare_and_swap(&nobody, &ada)?, Ok(()));
+    /// assert_eq!(leader.compare_and_swap(&nobody, &bob)?, Err(ada.clone())); // there is one already
+    /// assert_eq!(leader.replace(&bob)?, ada);
+    /// leader.set(&nobody)?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # References
     /// CPython `multiprocessing.managers.ValueProxy`, whose `+= 1` loses changes. Memory that is shared, and faster by far: `ipc_shm::Value`.
     Value<T>
 }
 
 operations! {
-    Value [T] ValueLater where [T: Serialize + DeserializeOwned]
+    Value [T]
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let (width, height) = (manager.value(3)?, manager.value(4)?);
+    /// let mut batch = manager.batch();
+    /// let (old, now) = (batch.add(width.later().replace(&5)), batch.add(height.later().get()));
+    /// let mut results = batch.send()?;
+    /// assert_eq!((results.take(old)?, results.take(now)?, width.get()?), (3, 4, 5));
+    /// # Ok(()) }
+    /// ```
+    ValueLater where [T: Serialize + DeserializeOwned]
 
     /// The value.
     fn get() -> T = |session, object| request(object, Op::Get(0)), |session, answer| some(session, answer);

@@ -89,6 +89,18 @@ proxy! {
 }
 
 /// A lock that is held, until this is dropped. It belongs to its thread.
+///
+/// ```
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = ipc_manager::Manager::start()?;
+/// let lock = manager.lock()?;
+/// let guard = lock.lock()?;
+/// assert!(lock.is_locked()?);
+/// drop(guard); // the server hears it, or the connection is gone, and the lock free for that reason
+/// assert!(!lock.is_locked()?);
+/// lock.lock()?.unlock()?; // fails if it was not heard
+/// # Ok(()) }
+/// ```
 #[must_use = "dropped at once, the lock is free again"]
 #[derive(Debug)]
 pub struct Guard<'a> {
@@ -127,7 +139,7 @@ impl Drop for Guard<'_> {
 }
 
 macro_rules! lock {
-    ($name:ident, $guard:ident, $wrap:expr) => {
+    ($name:ident, $make:ident, $guard:ident, $wrap:expr) => {
         impl $name {
             /// Takes the lock; waits until it is free.
             ///
@@ -147,6 +159,24 @@ macro_rules! lock {
             }
 
             /// As [`lock`](Self::lock), but waits no longer than `timeout`, also while its owner or the server is stopped.
+            ///
+            /// ```
+            /// use std::time::Duration;
+            ///
+            /// # fn main() -> Result<(), ipc_manager::Error> {
+            /// let manager = ipc_manager::Manager::start()?;
+            #[doc = concat!("let lock = manager.", stringify!($make), "()?;")]
+            /// let guard = lock.lock()?;
+            /// std::thread::scope(|scope| {
+            ///     let refused = scope.spawn(|| lock.try_lock().map(drop)).join().expect("it does not panic");
+            ///     assert!(refused.is_err_and(|error| error.is_would_block()));
+            ///     let late = scope.spawn(|| lock.lock_timeout(Duration::from_millis(5)).map(drop));
+            ///     assert!(late.join().expect("it does not panic").is_err_and(|error| error.is_timeout()));
+            /// });
+            /// guard.unlock()?;
+            /// lock.try_lock()?;
+            /// # Ok(()) }
+            /// ```
             ///
             /// # Errors
             /// [`Error::Timeout`]. Else as `lock`.
@@ -173,6 +203,28 @@ macro_rules! lock {
 
             /// As [`lock_or_repair`](Self::lock_or_repair), but waits no longer than `timeout`.
             ///
+            /// ```
+            /// use std::time::Duration;
+            ///
+            #[doc = concat!("use ipc_manager::{", stringify!($name), ", Manager, Process};")]
+            ///
+            /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+            /// let manager = Manager::start()?;
+            #[doc = concat!("let lock = manager.", stringify!($make), "()?;")]
+            /// let owner = Process::spawn(
+            #[doc = concat!("    |lock: ", stringify!($name), "| std::mem::forget(lock.lock().unwrap()),")]
+            ///     lock.clone(),
+            /// )?;
+            /// owner.join()?; // it has ended with the lock
+            /// assert!(lock.try_lock().is_err_and(|error| error.is_owner_died()));
+            /// let (guard, died) = lock.lock_or_repair_timeout(Duration::from_secs(10))?;
+            /// assert!(died && lock.is_locked()?);
+            /// drop(guard); // what it protects is in order again
+            /// let (_guard, died) = lock.try_lock_or_repair()?;
+            /// assert!(!died);
+            /// # Ok(()) }
+            /// ```
+            ///
             /// # Errors
             /// [`Error::Timeout`].
             pub fn lock_or_repair_timeout(&self, timeout: Duration) -> Result<($guard<'_>, bool)> {
@@ -188,17 +240,60 @@ macro_rules! lock {
     };
 }
 
-lock!(Lock, Guard, |guard| guard);
-lock!(RLock, Guard, |guard| guard);
-lock!(Condition, ConditionGuard, ConditionGuard);
+lock!(Lock, lock, Guard, |guard| guard);
+lock!(RLock, rlock, Guard, |guard| guard);
+lock!(Condition, condition, ConditionGuard, ConditionGuard);
 
 /// The lock of a [`Condition`], held until this is dropped.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ipc_manager::Manager;
+///
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = Manager::start()?;
+/// let (changed, stage) = (manager.condition()?, manager.value(0)?);
+/// let mut guard = changed.lock()?;
+/// assert!(!guard.wait_timeout(Duration::from_millis(1))?); // no notification came; the lock is taken again
+/// assert!(!guard.wait_while_timeout(Duration::from_millis(1), || Ok(stage.get()? == 0))?);
+/// assert!(!guard.notify_one()?); // nobody waits
+/// guard.unlock()?;
+///
+/// std::thread::scope(|scope| {
+///     let waiting = scope.spawn(|| changed.lock()?.wait_while(|| Ok(stage.get()? < 2)));
+///     for n in 1..=2 {
+///         let guard = changed.lock()?; // without it, who waits could miss the change
+///         stage.set(&n)?;
+///         guard.notify_all()?;
+///     }
+///     waiting.join().expect("it does not panic")
+/// })?;
+/// # Ok(()) }
+/// ```
 #[must_use = "dropped at once, the lock is free again"]
 #[derive(Debug)]
 pub struct ConditionGuard<'a>(Guard<'a>);
 
 impl ConditionGuard<'_> {
     /// Gives the lock back, waits until somebody notifies, and takes the lock again.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let (changed, begun) = (manager.condition()?, manager.event()?);
+    /// std::thread::scope(|scope| {
+    ///     let waiting = scope.spawn(|| {
+    ///         let mut guard = changed.lock()?;
+    ///         begun.set()?;
+    ///         guard.wait() // the lock is free meanwhile
+    ///     });
+    ///     begun.wait()?;
+    ///     changed.lock()?.notify_one()?; // has the lock, so the other one waits by now
+    ///     waiting.join().expect("it does not panic")
+    /// })?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::OwnerDied`]: one who had the lock died; then this guard does not have it any more. [`Error::NotHeld`]: that has happened before.

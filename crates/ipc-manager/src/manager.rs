@@ -170,6 +170,31 @@ impl Manager {
 
     /// How long an answer may take that depends on nobody but the server, 30 s unless set: after that a call fails with [`Error::Timeout`], as when the
     /// server is stopped. For all of this process that goes to this server.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ipc_manager::Manager;
+    /// use nix::sys::signal::{Signal, kill};
+    /// use nix::unistd::Pid;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = Manager::start()?;
+    /// let list = manager.list_of([1])?;
+    /// let server = ipc_core::active_children().into_iter().find(|child| child.name() == "ipc-manager");
+    /// let server = Pid::from_raw(server.expect("it runs").pid() as i32);
+    /// kill(server, Signal::SIGSTOP)?;
+    /// manager.set_call_timeout(Duration::from_millis(20));
+    /// let error = loop {
+    ///     let Err(error) = list.len() else { continue }; // until the signal has got there
+    ///     break error;
+    /// };
+    /// assert!(error.is_timeout());
+    /// manager.set_call_timeout(Duration::from_secs(30));
+    /// kill(server, Signal::SIGCONT)?;
+    /// assert_eq!(list.len()?, 1); // the late answer is not mixed up with this one
+    /// # Ok(()) }
+    /// ```
     pub fn set_call_timeout(&self, timeout: Duration) {
         self.session.set_timeout(timeout);
     }
@@ -191,6 +216,20 @@ impl Manager {
     }
 
     /// Ends the server, for everybody.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let queue = manager.queue::<u32>()?;
+    /// std::thread::scope(|scope| {
+    ///     let waiting = scope.spawn(|| queue.get());
+    ///     manager.shutdown()?;
+    ///     let error = waiting.join().expect("it does not panic").expect_err("nothing was put");
+    ///     assert!(error.is_disconnected());
+    ///     Ok::<(), ipc_manager::Error>(())
+    /// })?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Disconnected`], [`Error::Timeout`].
@@ -243,6 +282,21 @@ impl Manager {
     }
 
     /// Makes a name free again. The object lives as long as it is held.
+    ///
+    /// ```
+    /// use ipc_manager::{Error, Manager, Value};
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = Manager::start()?;
+    /// let value = manager.value(7)?;
+    /// manager.publish("seven", &value)?;
+    /// assert!(matches!(manager.publish("seven", &manager.lock()?), Err(Error::NameTaken { .. })));
+    /// assert!(matches!(manager.publish("sept", &value), Err(Error::HasName { .. }))); // one name at a time
+    /// manager.unlink("seven")?;
+    /// assert!(matches!(manager.open::<Value<i32>>("seven"), Err(Error::NoSuchName { .. })));
+    /// manager.publish("sept", &value)?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::NoSuchName`].
@@ -310,6 +364,13 @@ impl Manager {
     }
 
     /// A [`Set`] of these elements.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// assert_eq!(manager.set_of([3, 5, 3])?.len()?, 2);
+    /// # Ok(()) }
+    /// ```
     pub fn set_of<T>(&self, elements: impl IntoIterator<Item = T>) -> Result<Set<T>>
     where
         T: Serialize + DeserializeOwned + Eq + Hash,
@@ -343,6 +404,16 @@ impl Manager {
     }
 
     /// A [`JoinableQueue`] with room for so many tasks; 0 is without limit.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let (jobs, tasks) = (manager.bounded_queue::<u32>(1)?, manager.bounded_joinable_queue::<u32>(1)?);
+    /// jobs.put(&1)?;
+    /// tasks.put(&1)?;
+    /// assert!(jobs.is_full()? && tasks.try_put(&2).is_err_and(|error| error.is_would_block()));
+    /// # Ok(()) }
+    /// ```
     pub fn bounded_joinable_queue<T: Serialize + DeserializeOwned>(&self, tasks: usize) -> Result<JoinableQueue<T>> {
         self.make(Init::Number(tasks as u64))
     }
@@ -422,6 +493,20 @@ impl Server {
     }
 
     /// Whether a client has ended it.
+    ///
+    /// ```
+    /// use ipc_manager::Manager;
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let server = Manager::serve("unix-abstract:", "a key")?;
+    /// let manager = server.manager()?;
+    /// assert_eq!((server.stats().clients, server.is_over()), (1, false));
+    /// manager.shutdown()?; // a client may
+    /// while !server.is_over() {
+    ///     std::thread::yield_now(); // or something else that is to be done
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn is_over(&self) -> bool {
         self.running.is_over()
     }

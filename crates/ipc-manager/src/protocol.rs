@@ -137,6 +137,18 @@ pub(crate) enum Call<'a> {
 }
 
 /// What an object is.
+///
+/// ```
+/// use ipc_manager::{Error, Kind, List, Manager};
+///
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = Manager::start()?;
+/// manager.publish("jobs", &manager.queue::<u32>()?)?;
+/// let wrong = manager.open::<List<u32>>("jobs").expect_err("it is a queue");
+/// assert!(matches!(wrong, Error::WrongType { kind: Kind::Queue, .. }));
+/// assert_eq!(wrong.to_string(), "the type of the object is Queue<u32>");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kind {
     /// A [`List`](crate::List).

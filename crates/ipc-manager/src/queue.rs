@@ -72,7 +72,7 @@ fn get<T: DeserializeOwned>(proxy: &Proxy, waiting: Waiting) -> Result<T> {
 }
 
 macro_rules! queue {
-    ($name:ident) => {
+    ($name:ident, $make:ident) => {
         impl<T: Serialize + DeserializeOwned> $name<T> {
             /// Adds an element at the end; waits while the queue is full.
             ///
@@ -92,6 +92,21 @@ macro_rules! queue {
             }
 
             /// As [`put`](Self::put), but waits no longer than `timeout`.
+            ///
+            /// ```
+            /// use std::time::Duration;
+            ///
+            /// # fn main() -> Result<(), ipc_manager::Error> {
+            /// let manager = ipc_manager::Manager::start()?;
+            #[doc = concat!("let queue = manager.", stringify!($make), "(1)?;")]
+            /// queue.put(&1)?;
+            /// assert!(queue.is_full()? && queue.capacity()? == Some(1) && queue.len()? == 1);
+            /// assert!(queue.try_put(&2).is_err_and(|error| error.is_would_block()));
+            /// assert!(queue.put_timeout(&2, Duration::from_millis(1)).is_err_and(|error| error.is_timeout()));
+            /// assert_eq!(queue.get()?, 1);
+            /// assert!(queue.is_empty()?); // the 2 was not put
+            /// # Ok(()) }
+            /// ```
             ///
             /// # Errors
             /// [`Error::Timeout`](crate::Error::Timeout): it is not in the queue; or, if the server did not even answer that in 100 ms, as one
@@ -118,6 +133,19 @@ macro_rules! queue {
             }
 
             /// As [`get`](Self::get), but waits no longer than `timeout`, also while the server is stopped.
+            ///
+            /// ```
+            /// use std::time::Duration;
+            ///
+            /// # fn main() -> Result<(), ipc_manager::Error> {
+            /// let manager = ipc_manager::Manager::start()?;
+            #[doc = concat!("let queue = manager.", stringify!($make), "::<u32>(1)?;")]
+            /// assert!(queue.try_get().is_err_and(|error| error.is_would_block()));
+            /// assert!(queue.get_timeout(Duration::from_millis(1)).is_err_and(|error| error.is_timeout()));
+            /// queue.put(&1)?;
+            /// assert_eq!(queue.get_timeout(Duration::from_millis(1))?, 1);
+            /// # Ok(()) }
+            /// ```
             ///
             /// # Errors
             /// [`Error::Timeout`](crate::Error::Timeout): nothing was taken. Else as `get`.
@@ -150,11 +178,24 @@ macro_rules! queue {
     };
 }
 
-queue!(Queue);
-queue!(JoinableQueue);
+queue!(Queue, bounded_queue);
+queue!(JoinableQueue, bounded_joinable_queue);
 
 impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     /// Says that the task which this thread has taken longest ago is done.
+    ///
+    /// ```
+    /// use ipc_manager::{Error, Manager};
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = Manager::start()?;
+    /// let tasks = manager.joinable_queue()?;
+    /// tasks.put(&1)?;
+    /// assert_eq!(tasks.get()?, 1);
+    /// tasks.task_done()?;
+    /// assert!(matches!(tasks.task_done(), Err(Error::NoTask)));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::NoTask`](crate::Error::NoTask).
@@ -179,6 +220,21 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     }
 
     /// As [`join`](JoinableQueue::join), but waits no longer than `timeout`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let tasks = manager.joinable_queue()?;
+    /// tasks.put(&1)?;
+    /// tasks.get()?; // taken is not done
+    /// assert!(tasks.try_join().is_err_and(|error| error.is_would_block()));
+    /// assert!(tasks.join_timeout(Duration::from_millis(1)).is_err_and(|error| error.is_timeout()));
+    /// tasks.task_done()?;
+    /// tasks.try_join()?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Timeout`](crate::Error::Timeout): some are not done. Else as `join`.

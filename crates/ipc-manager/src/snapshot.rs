@@ -31,6 +31,17 @@ pub struct Snapshot<T> {
 }
 
 /// The entries of a dict; see [`Snapshot`].
+///
+/// ```
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = ipc_manager::Manager::start()?;
+/// let ages = manager.dict_of([("Ada".to_string(), 36), ("Alan".to_string(), 41)])?;
+/// let entries = ages.iter()?;
+/// ages.clear()?; // not seen
+/// let oldest = entries.collect::<Result<Vec<_>, _>>()?.into_iter().max_by_key(|(_, age)| *age);
+/// assert_eq!(oldest, Some(("Alan".to_string(), 41)));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Entries<K, V> {
     inner: Pages,
@@ -38,6 +49,17 @@ pub struct Entries<K, V> {
 }
 
 /// The keys of a dict or the elements of a set; see [`Snapshot`].
+///
+/// ```
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = ipc_manager::Manager::start()?;
+/// let seen = manager.set_of([7, 3, 5])?;
+/// let mut keys = seen.iter()?;
+/// let first = keys.next().transpose()?; // in no particular order
+/// assert!(first.is_some_and(|key| [3, 5, 7].contains(&key)));
+/// drop(keys); // the server keeps the others no longer
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Keys<K> {
     inner: Pages,

@@ -34,6 +34,19 @@ pub struct Stats {
 }
 
 /// What a server knows of one object.
+///
+/// ```
+/// use ipc_manager::{Kind, Manager};
+///
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = Manager::start()?;
+/// let words = manager.list_of(["one".to_string()])?;
+/// manager.publish("words", &words)?;
+/// let object = &manager.stats()?.objects[0];
+/// assert_eq!((object.kind, object.len, object.name.as_deref()), (Kind::List, 1, Some("words")));
+/// assert_eq!((object.types.as_str(), object.references), ("alloc::string::String", 2)); // `words`, and its name
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ObjectStats {
@@ -54,6 +67,18 @@ pub struct ObjectStats {
 }
 
 /// A thread of a client that has a lock.
+///
+/// ```
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = ipc_manager::Manager::start()?;
+/// let lock = manager.lock()?;
+/// let owner = || Ok::<_, ipc_manager::Error>(manager.stats()?.objects[0].owner.clone());
+/// let guard = lock.lock()?;
+/// assert_eq!(owner()?.map(|owner| owner.pid), Some(std::process::id())); // this keeps the others waiting
+/// drop(guard);
+/// assert_eq!(owner()?, None);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LockOwner {
@@ -65,6 +90,16 @@ pub struct LockOwner {
 
 impl Stats {
     /// Requests per second since the server began.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let list = manager.list::<u32>()?;
+    /// list.push(&1)?;
+    /// let stats = manager.stats()?;
+    /// assert!(stats.calls >= 2 && stats.calls_per_second() > 0.0);
+    /// # Ok(()) }
+    /// ```
     pub fn calls_per_second(&self) -> f64 {
         self.calls as f64 / self.uptime.as_secs_f64().max(f64::MIN_POSITIVE)
     }

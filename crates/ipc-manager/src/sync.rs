@@ -34,6 +34,20 @@ proxy! {
 pub type BoundedSemaphore = Semaphore;
 
 /// A permit, given back when this is dropped.
+///
+/// ```
+/// use ipc_manager::{Error, Manager};
+///
+/// # fn main() -> Result<(), ipc_manager::Error> {
+/// let manager = Manager::start()?;
+/// let seats = manager.semaphore(1)?;
+/// drop(seats.acquire()?); // given back
+/// seats.acquire()?.keep(); // for this process, as Python's `acquire` does
+/// assert_eq!(seats.available()?, 0);
+/// seats.release()?;
+/// assert!(matches!(seats.release(), Err(Error::NotHeld))); // there are never more than there were
+/// # Ok(()) }
+/// ```
 #[must_use = "dropped at once, the permit is free again"]
 #[derive(Debug)]
 pub struct Permit<'a> {
@@ -71,6 +85,19 @@ impl Semaphore {
     }
 
     /// As [`acquire`](Semaphore::acquire), but waits no longer than `timeout`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let seats = manager.semaphore(1)?;
+    /// let seat = seats.acquire_timeout(Duration::from_millis(1))?;
+    /// assert!(seats.acquire_timeout(Duration::from_millis(1)).is_err_and(|error| error.is_timeout()));
+    /// drop(seat);
+    /// seats.try_acquire()?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Timeout`](crate::Error::Timeout). Else as `acquire`.
@@ -146,6 +173,20 @@ impl Event {
 
     /// As [`wait`](Event::wait), but waits no longer than `timeout`.
     ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let ready = manager.event()?;
+    /// assert!(ready.wait_timeout(Duration::from_millis(1)).is_err_and(|error| error.is_timeout()));
+    /// ready.set()?;
+    /// ready.wait_timeout(Duration::from_millis(1))?; // it stays so, also for who comes late
+    /// ready.clear()?;
+    /// assert!(!ready.is_set()?);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Timeout`](crate::Error::Timeout). Else as `wait`.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<()> {
@@ -178,6 +219,19 @@ proxy! {
 impl Barrier {
     /// Waits until all are there, and returns as how many-th this one came, from 0.
     ///
+    /// ```
+    /// use ipc_manager::{Barrier, Error, Manager, Process};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = Manager::start()?;
+    /// let meeting = manager.barrier(2)?;
+    /// let child = Process::spawn(|meeting: Barrier| meeting.wait().is_ok(), meeting.clone())?;
+    /// meeting.wait()?;
+    /// assert!(child.join()?); // it has taken part, and is gone
+    /// assert!(matches!(meeting.wait(), Err(Error::Broken { by_death: true })));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Broken`](crate::Error::Broken), [`Error::Disconnected`](crate::Error::Disconnected).
     pub fn wait(&self) -> Result<usize> {
@@ -186,6 +240,25 @@ impl Barrier {
 
     /// As [`wait`](Barrier::wait), but waits no longer than `timeout`; then the barrier is broken, unless all have come at that moment and the server was
     /// too slow to say so.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ipc_manager::{Error, Manager};
+    ///
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = Manager::start()?;
+    /// let meeting = manager.barrier(2)?;
+    /// assert_eq!((meeting.parties()?, meeting.waiting()?), (2, 0));
+    /// assert!(meeting.wait_timeout(Duration::from_millis(1)).is_err_and(|error| error.is_timeout()));
+    /// assert!(meeting.is_broken()?); // also for who comes now
+    /// assert!(matches!(meeting.wait(), Err(Error::Broken { by_death: false })));
+    /// meeting.reset()?;
+    /// assert!(!meeting.is_broken()?);
+    /// meeting.abort()?;
+    /// assert!(meeting.wait().is_err());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Timeout`](crate::Error::Timeout). Else as `wait`.
