@@ -31,8 +31,8 @@ use crate::{Error, Reader, Result, Writer};
 ///
 /// A channel that has ended is ready: its guard is chosen, with the error. To go on with the others, [switch it off](Choice::enable).
 ///
-/// A process that is killed while it chooses has chosen nothing: what it offered is withdrawn, and a value that it was about to take goes to
-/// somebody else.
+/// Of a process that is killed while it chooses, what it offered is withdrawn, unless it was read already, and a value that it was about to
+/// take goes to somebody else.
 ///
 /// ```
 /// use ipc_csp::{Choice, Network};
@@ -254,6 +254,27 @@ impl<'a> Choice<'a> {
     }
 
     /// Doing nothing, if no other guard is ready now. A write counts as ready if a reader waits, which has a millisecond to take the value.
+    ///
+    /// ```
+    /// use ipc_csp::{Choice, Network};
+    ///
+    /// # fn main() -> ipc_csp::Result<()> {
+    /// let orders = Network::new()?.buffered::<u32>(4)?;
+    /// let (reader, writer) = (orders.reader()?, orders.writer()?);
+    /// (1..=3).try_for_each(|n| writer.write(n))?;
+    /// let mut choice = Choice::new();
+    /// let (order, nothing) = (choice.read(&reader), choice.skip());
+    /// let mut sum = 0;
+    /// loop {
+    ///     let mut chosen = choice.pri_select()?;
+    ///     if chosen.is(nothing) {
+    ///         break; // all that was there is done, and so is something else now
+    ///     }
+    ///     sum += chosen.take(order).expect("it was this one")?;
+    /// }
+    /// assert_eq!(sum, 6);
+    /// # Ok(()) }
+    /// ```
     pub fn skip(&mut self) -> Branch<()> {
         self.add(Way::Skip)
     }

@@ -148,10 +148,11 @@ impl ManagerBuilder {
     /// use std::time::Duration;
     ///
     /// use ipc_manager::Manager;
+    /// use ipc_socket::Listener;
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// // Lets clients in, and then never answers: as a server that is stopped.
-    /// let silent: ipc_socket::Listener<u8, u8> = ipc_socket::Listener::builder().authkey("a key").bind("unix-abstract:")?;
+    /// let silent: Listener<u8, u8> = Listener::builder().authkey("a key").bind("unix-abstract:")?;
     /// let address = silent.address().clone();
     /// std::thread::scope(|scope| {
     ///     let accepted = scope.spawn(|| silent.accept());

@@ -40,6 +40,8 @@ proxy! {
     /// # Ok(()) }
     /// ```
     ///
+    /// What the operations do, and what they return:
+    ///
     /// ```
     /// # fn main() -> Result<(), ipc_manager::Error> {
     /// let manager = ipc_manager::Manager::start()?;
@@ -288,6 +290,8 @@ proxy! {
     /// assert!(!seen.insert(&7)?); // it was there: exactly one of many processes gets `true`
     /// # Ok(()) }
     /// ```
+    ///
+    /// What the operations do, and what they return:
     ///
     /// ```
     /// # fn main() -> Result<(), ipc_manager::Error> {

@@ -34,6 +34,8 @@ proxy! {
     /// # Ok(()) }
     /// ```
     ///
+    /// What the operations do, and what they return:
+    ///
     /// ```
     /// # fn main() -> Result<(), ipc_manager::Error> {
     /// let manager = ipc_manager::Manager::start()?;
@@ -351,6 +353,8 @@ proxy! {
     /// # Ok(()) }
     /// ```
     ///
+    /// What the operations do, and what they return:
+    ///
     /// ```
     /// use ipc_manager::{Error, Manager};
     ///
@@ -448,6 +452,8 @@ proxy! {
     /// assert_eq!(best.get()?, ("Ada".to_string(), 7));
     /// # Ok(()) }
     /// ```
+    ///
+    /// Who of several is first, and what was there before:
     ///
     /// ```
     /// # fn main() -> Result<(), ipc_manager::Error> {

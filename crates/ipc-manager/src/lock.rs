@@ -143,6 +143,22 @@ macro_rules! lock {
         impl $name {
             /// Takes the lock; waits until it is free.
             ///
+            /// ```
+            /// # fn main() -> Result<(), ipc_manager::Error> {
+            /// let manager = ipc_manager::Manager::start()?;
+            #[doc = concat!("let (lock, total) = (manager.", stringify!($make), "()?, manager.value(0)?);")]
+            /// std::thread::scope(|scope| {
+            ///     let add = || (0..20).try_for_each(|_| {
+            ///         let _guard = lock.lock()?; // two threads, or two processes
+            ///         total.set(&(total.get()? + 1))
+            ///     });
+            ///     let threads = [scope.spawn(add), scope.spawn(add)];
+            ///     threads.into_iter().try_for_each(|thread| thread.join().expect("it does not panic"))
+            /// })?;
+            /// assert_eq!(total.get()?, 40);
+            /// # Ok(()) }
+            /// ```
+            ///
             /// # Errors
             /// [`Error::OwnerDied`]; [`Error::AlreadyLocked`] if this thread has it (not for an [`RLock`]); [`Error::Disconnected`].
             #[doc(alias = "acquire")]

@@ -110,6 +110,18 @@ impl Manager {
     /// Starts a server in a process of its own, with a key that nobody else has, at an address on this machine that nothing is left of. It ends with this
     /// process, however that ends.
     ///
+    /// ```
+    /// # fn main() -> Result<(), ipc_manager::Error> {
+    /// let manager = ipc_manager::Manager::start()?;
+    /// let list = manager.list_of([1, 2])?;
+    /// let clone = manager.clone();
+    /// drop(manager); // not the last one: the server runs
+    /// assert_eq!(list.len()?, 2);
+    /// drop(clone);
+    /// assert!(list.len().is_err_and(|error| error.is_disconnected()));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Start`], [`Error::Listen`], [`Error::Connect`].
     ///
@@ -199,10 +211,13 @@ impl Manager {
         self.session.set_timeout(timeout);
     }
 
-    /// What the server knows of itself.
+    /// What the server knows of itself: clients, objects, who has a lock. See [`Stats`].
     ///
     /// # Errors
     /// [`Error::Disconnected`], [`Error::Timeout`].
+    ///
+    /// # References
+    /// CPython `BaseManager._debug_info`, `_number_of_objects`.
     pub fn stats(&self) -> Result<Stats> {
         self.session.call(Call::Stats, |answer| match answer {
             Answer::Stats(bytes) => postcard::from_bytes(bytes.0).map_err(|_| Error::Protocol),
@@ -215,7 +230,7 @@ impl Manager {
         Batch::new(&self.session)
     }
 
-    /// Ends the server, for everybody.
+    /// Ends the server, for everybody: all who call it or wait for it get [`Error::Disconnected`], and its objects are gone.
     ///
     /// ```
     /// # fn main() -> Result<(), ipc_manager::Error> {
@@ -250,6 +265,9 @@ impl Manager {
     ///
     /// # Errors
     /// [`Error::NoSuchName`]; [`Error::WrongType`]: it is something else, as a `Dict` with other types.
+    ///
+    /// # References
+    /// What CPython's `BaseManager.register` is used for; there both sides register the name, and no type is compared.
     pub fn open<O: Object>(&self, name: &str) -> Result<O> {
         let call = Call::Find { name, kind: O::KIND, types: &O::types() };
         self.session.call(call, |answer| named(name, answer, |answer| object(&self.session, answer)))

@@ -115,7 +115,28 @@ macro_rules! queue {
                 put(&self.proxy, element, Waiting::within(timeout))
             }
 
-            /// Takes the first element; waits for one.
+            /// Takes the first element; waits for one. The server does not know who might put one: if nobody is left who does, that is
+            /// for ever, so use a time-out, or an element that means the end.
+            ///
+            /// ```
+            /// # fn main() -> Result<(), ipc_manager::Error> {
+            /// let manager = ipc_manager::Manager::start()?;
+            #[doc = concat!("let queue = manager.", stringify!($make), "::<Option<u32>>(2)?;")]
+            /// std::thread::scope(|scope| {
+            ///     let taking = scope.spawn(|| {
+            ///         let mut sum = 0;
+            ///         while let Some(n) = queue.get()? {
+            ///             sum += n;
+            ///         }
+            ///         Ok(sum)
+            ///     });
+            ///     [Some(1), Some(2), Some(3), None].iter().try_for_each(|n| queue.put(n))?; // waits while it is full
+            ///     let sum: Result<u32, ipc_manager::Error> = taking.join().expect("it does not panic");
+            ///     assert_eq!(sum?, 6);
+            ///     Ok::<(), ipc_manager::Error>(())
+            /// })?;
+            /// # Ok(()) }
+            /// ```
             ///
             /// # Errors
             /// [`Error::Disconnected`](crate::Error::Disconnected), [`Error::Decode`](crate::Error::Decode).
@@ -204,6 +225,26 @@ impl<T: Serialize + DeserializeOwned> JoinableQueue<T> {
     }
 
     /// Waits until all tasks that were put are done.
+    ///
+    /// ```
+    /// use ipc_manager::{JoinableQueue, Manager, Process};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = Manager::start()?;
+    /// let (tasks, sum) = (manager.joinable_queue()?, manager.value(0)?);
+    /// [1, 2, 3].iter().try_for_each(|task| tasks.put(task))?;
+    /// let work = |(tasks, sum): (JoinableQueue<u32>, ipc_manager::Value<u32>)| {
+    ///     while let Ok(task) = tasks.try_get() {
+    ///         sum.update(|n| n + task).unwrap();
+    ///         tasks.task_done().unwrap();
+    ///     }
+    /// };
+    /// let worker = Process::spawn(work, (tasks.clone(), sum.clone()))?;
+    /// tasks.join()?;
+    /// assert_eq!(sum.get()?, 6);
+    /// worker.join()?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Disconnected`](crate::Error::Disconnected).

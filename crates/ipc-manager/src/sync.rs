@@ -70,6 +70,18 @@ impl Drop for Permit<'_> {
 impl Semaphore {
     /// Takes a permit; waits for one.
     ///
+    /// ```
+    /// use ipc_manager::{Manager, Process, Semaphore};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = Manager::start()?;
+    /// let seats = manager.semaphore(1)?;
+    /// let child = Process::spawn(|seats: Semaphore| seats.acquire().unwrap().keep(), seats.clone())?;
+    /// child.join()?; // it has ended with the permit
+    /// let _seat = seats.acquire()?; // which has come back
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Disconnected`](crate::Error::Disconnected).
     pub fn acquire(&self) -> Result<Permit<'_>> {
@@ -197,7 +209,7 @@ impl Event {
 proxy! {
     /// A point at which so many threads or processes wait for each other. Made by [`Manager::barrier`](crate::Manager::barrier).
     ///
-    /// It breaks for all when one gives up waiting, and when a process that has taken part dies: [`Error::Broken`](crate::Error::Broken).
+    /// It breaks for all when one gives up waiting, and when a process that has taken part dies, or ends: [`Error::Broken`](crate::Error::Broken).
     ///
     /// ```
     /// use ipc_manager::{Barrier, Manager, Process};
