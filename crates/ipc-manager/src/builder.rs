@@ -155,7 +155,7 @@ impl ManagerBuilder {
     /// let silent: Listener<u8, u8> = Listener::builder().authkey("a key").bind("unix-abstract:")?;
     /// let address = silent.address().clone();
     /// std::thread::scope(|scope| {
-    ///     let accepted = scope.spawn(|| silent.accept());
+    ///     let accepted = scope.spawn(|| silent.accept_timeout(Duration::from_secs(1)));
     ///     let builder = Manager::builder().authkey("a key").call_timeout(Duration::from_millis(20));
     ///     assert!(builder.connect(&address).is_err_and(|error| error.is_timeout()));
     ///     drop(accepted.join());

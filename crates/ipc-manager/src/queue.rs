@@ -164,7 +164,7 @@ macro_rules! queue {
             /// assert!(queue.try_get().is_err_and(|error| error.is_would_block()));
             /// assert!(queue.get_timeout(Duration::from_millis(1)).is_err_and(|error| error.is_timeout()));
             /// queue.put(&1)?;
-            /// assert_eq!(queue.get_timeout(Duration::from_millis(1))?, 1);
+            /// assert_eq!(queue.get_timeout(Duration::from_secs(10))?, 1);
             /// # Ok(()) }
             /// ```
             ///

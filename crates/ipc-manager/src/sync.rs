@@ -104,7 +104,7 @@ impl Semaphore {
     /// # fn main() -> Result<(), ipc_manager::Error> {
     /// let manager = ipc_manager::Manager::start()?;
     /// let seats = manager.semaphore(1)?;
-    /// let seat = seats.acquire_timeout(Duration::from_millis(1))?;
+    /// let seat = seats.acquire_timeout(Duration::from_secs(10))?;
     /// assert!(seats.acquire_timeout(Duration::from_millis(1)).is_err_and(|error| error.is_timeout()));
     /// drop(seat);
     /// seats.try_acquire()?;
@@ -193,7 +193,7 @@ impl Event {
     /// let ready = manager.event()?;
     /// assert!(ready.wait_timeout(Duration::from_millis(1)).is_err_and(|error| error.is_timeout()));
     /// ready.set()?;
-    /// ready.wait_timeout(Duration::from_millis(1))?; // it stays so, also for who comes late
+    /// ready.wait_timeout(Duration::from_secs(10))?; // it stays so, also for who comes late
     /// ready.clear()?;
     /// assert!(!ready.is_set()?);
     /// # Ok(()) }
