@@ -4,10 +4,9 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use ipc_core::{Deadline, crash_point};
+use ipc_core::Deadline;
 use ipc_sync::mechanism::contents_of;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::choose::{Event, Guard, choose};
 use crate::ends::{Encoded, End, Kind, Tag, decode};
 use crate::error::Quick;
-use crate::layout::{CHANNELS, CLOSED, FLAGS, NAME, OFFERS, POISONED};
+use crate::layout::{CLOSED, NAME, OFFERS, POISONED};
 use crate::net::Net;
 use crate::{Error, Report, Result, WriteError};
 
@@ -180,50 +179,6 @@ impl ChannelBuilder<'_> {
     }
 }
 
-/// How long to wait for the registry, which somebody may be stopped with.
-const REGISTRY_PATIENCE: Duration = Duration::from_secs(10);
-
-impl Net {
-    fn add_channel(self: &Arc<Net>, capacity: usize, name: &str, contents: u64) -> Quick<Arc<End>> {
-        let make = || {
-            self.registered(Deadline::after(REGISTRY_PATIENCE), || {
-                let free = self.view.channels.iter().position(|channel| channel.generation() == 0);
-                let Some(index) = free else { return Ok(None) };
-                let channel = &self.view.channels[index];
-                let generation = (channel.last_generation.load(Ordering::Relaxed) + 1) % (1 << (32 - FLAGS));
-                let generation = generation.max(1);
-                channel.last_generation.store(generation, Ordering::Relaxed);
-                for flags in [&channel.told, &channel.had] {
-                    flags.store(0, Ordering::Relaxed);
-                }
-                channel.capacity.store(capacity as u32, Ordering::Relaxed);
-                channel.contents.store(contents, Ordering::Relaxed);
-                let mut bytes = [0; NAME];
-                bytes[..name.len()].copy_from_slice(name.as_bytes());
-                for (word, bytes) in channel.name.iter().zip(bytes.chunks_exact(8)) {
-                    let bytes = bytes.try_into().expect("chunks of 8");
-                    word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
-                }
-                self.view.channels_used.fetch_max(index as u32 + 1, Ordering::SeqCst);
-                // The end before the channel: one without any is freed.
-                let tag = Tag { channel: index as u16, generation, kind: Kind::Channel };
-                let end = End::new(self, tag)?;
-                crash_point!("csp.channel-made");
-                channel.state.store(generation << FLAGS, Ordering::SeqCst);
-                Ok(Some(end))
-            })
-        };
-        match make() {
-            Ok(Some(end)) => return Ok(end),
-            Ok(None) => {}
-            Err(error) if matches!(*error, Error::Full { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        self.look_for_the_dead(true)?; // and for channels without ends
-        Ok(make()?.ok_or(Error::Full { what: "channels", max: CHANNELS })?)
-    }
-}
-
 /// What both sides must agree on: FNV-1a.
 fn contents<T>() -> u64 {
     ipc_sync::mechanism::hash_of(&contents_of::<T>())
@@ -320,15 +275,6 @@ macro_rules! end {
             }
         }
     };
-}
-
-impl Net {
-    pub(crate) fn name_of(&self, index: usize) -> String {
-        let Ok(channel) = self.channel(index) else { return String::new() };
-        let bytes: Vec<u8> = channel.name.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
-        let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        String::from_utf8_lossy(&bytes[..len]).into_owned()
-    }
 }
 
 /// A channel for values of one type, between any number of writers and readers: each value goes to one of the readers.

@@ -1,4 +1,4 @@
-//! A network as a process sees it: its memory, and slots, offers and locks claimed in it.
+//! A network as a process sees it: its memory, and channels, slots, offers and locks claimed in it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -9,15 +9,19 @@ use ipc_core::{Deadline, Layout, Segment, View, crash_point};
 use ipc_sync::mechanism::{Lock, Locked};
 
 use crate::Error;
+use crate::ends::{End, Kind, Tag};
 use crate::error::Quick;
 use crate::layout::{
-    BUFFERED, CHANNELS, CHOOSERS, ChannelState, ChooserState, ENDS, EndState, INLINE, LONGEST, NetworkState, OFFERS,
-    OfferState, STRIDE, ZOMBIE,
+    BUFFERED, CHANNELS, CHOOSERS, ChannelState, ChooserState, ENDS, EndState, FLAGS, INLINE, LONGEST, NAME,
+    NetworkState, OFFERS, OfferState, STRIDE, ZOMBIE,
 };
 use crate::list::ChannelLock;
 
 /// How long a call that is not to wait does wait for a lock: its owner needs it for less than a microsecond, unless it is stopped.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_millis(1);
+
+/// How long to wait for the registry, which somebody may be stopped with.
+const REGISTRY_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Net {
     pub(crate) view: View<NetworkState>,
@@ -261,6 +265,53 @@ impl Net {
     /// Whether an offer belongs to a process, dead or alive, and not to a channel.
     pub(crate) fn is_participant(owner: u64) -> bool {
         owner != 0 && owner != BUFFERED && owner != ZOMBIE
+    }
+
+    /// A new channel, and what keeps it in being.
+    pub(crate) fn add_channel(self: &Arc<Net>, capacity: usize, name: &str, contents: u64) -> Quick<Arc<End>> {
+        let make = || {
+            self.registered(Deadline::after(REGISTRY_PATIENCE), || {
+                let free = self.view.channels.iter().position(|channel| channel.generation() == 0);
+                let Some(index) = free else { return Ok(None) };
+                let channel = &self.view.channels[index];
+                let generation = (channel.last_generation.load(Ordering::Relaxed) + 1) % (1 << (32 - FLAGS));
+                let generation = generation.max(1);
+                channel.last_generation.store(generation, Ordering::Relaxed);
+                for flags in [&channel.told, &channel.had] {
+                    flags.store(0, Ordering::Relaxed);
+                }
+                channel.capacity.store(capacity as u32, Ordering::Relaxed);
+                channel.contents.store(contents, Ordering::Relaxed);
+                let mut bytes = [0; NAME];
+                bytes[..name.len()].copy_from_slice(name.as_bytes());
+                for (word, bytes) in channel.name.iter().zip(bytes.chunks_exact(8)) {
+                    let bytes = bytes.try_into().expect("chunks of 8");
+                    word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+                }
+                self.view.channels_used.fetch_max(index as u32 + 1, Ordering::SeqCst);
+                // The end before the channel: one without any is freed.
+                let tag = Tag { channel: index as u16, generation, kind: Kind::Channel };
+                let end = End::new(self, tag)?;
+                crash_point!("csp.channel-made");
+                channel.state.store(generation << FLAGS, Ordering::SeqCst);
+                Ok(Some(end))
+            })
+        };
+        match make() {
+            Ok(Some(end)) => return Ok(end),
+            Ok(None) => {}
+            Err(error) if matches!(*error, Error::Full { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.look_for_the_dead(true)?; // and for channels without ends
+        Ok(make()?.ok_or(Error::Full { what: "channels", max: CHANNELS })?)
+    }
+
+    pub(crate) fn name_of(&self, index: usize) -> String {
+        let Ok(channel) = self.channel(index) else { return String::new() };
+        let bytes: Vec<u8> = channel.name.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+        let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        String::from_utf8_lossy(&bytes[..len]).into_owned()
     }
 }
 
