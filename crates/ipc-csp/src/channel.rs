@@ -222,6 +222,16 @@ macro_rules! end {
             }
 
             /// The network that it belongs to.
+            ///
+            /// ```
+            /// # fn main() -> ipc_csp::Result<()> {
+            /// let network = ipc_csp::Network::new()?;
+            /// let requests = network.channel::<u32>()?;
+            /// let answers = requests.network().channel::<String>()?; // so that one can choose between both
+            /// assert_eq!(network.report()?.channels().len(), 2);
+            /// # drop(answers);
+            /// # Ok(()) }
+            /// ```
             pub fn network(&self) -> Network {
                 Network::of(Arc::clone(&self.end.net))
             }
@@ -296,6 +306,9 @@ macro_rules! end {
 /// assert_eq!(sums.iter().sum::<u64>(), 5050);
 /// # Ok(()) }
 /// ```
+///
+/// # References
+/// PyCSP `pycsp/parallel/channel.py`, where a thread of its maker looks after a channel.
 pub struct Channel<T> {
     end: Arc<End>,
     of: PhantomData<fn(T) -> T>,
@@ -490,7 +503,7 @@ impl<T: DeserializeOwned> Iterator for Iter<'_, T> {
 impl<T: DeserializeOwned> FusedIterator for Iter<'_, T> {}
 
 impl<T> Reader<T> {
-    /// This end will not read any more: the same as to drop it and all its clones one by one, said aloud.
+    /// Drops this handle, said aloud. The end has retired, and counts no longer, when its clones in this process are dropped, too.
     pub fn retire(self) {}
 }
 
@@ -508,6 +521,20 @@ impl<T: Serialize> Writer<T> {
     }
 
     /// As [`write`](Writer::write), without waiting for a reader that is not waiting already: that one has a millisecond to take the value.
+    ///
+    /// ```
+    /// # fn main() -> ipc_csp::Result<()> {
+    /// let channel = ipc_csp::Network::new()?.channel::<u32>()?;
+    /// let (writer, reader) = (channel.writer()?, channel.reader()?);
+    /// let reading = std::thread::spawn(move || reader.read());
+    /// let mut value = 7;
+    /// while let Err(refused) = writer.try_write(value) {
+    ///     assert!(refused.error.is_would_block());
+    ///     value = refused.value; // comes back, and this thread may do something else
+    /// }
+    /// assert_eq!(reading.join().expect("it does not panic")?, 7);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::WouldBlock`] if no reader waits, or there is no room.
@@ -538,6 +565,20 @@ impl<T: Serialize> Writer<T> {
 }
 
 impl<T> Writer<T> {
-    /// This end will not write any more: the same as to drop it and all its clones one by one, said aloud.
+    /// Drops this handle, said aloud. The end has retired, and counts no longer, when its clones in this process are dropped, too.
+    ///
+    /// ```
+    /// # fn main() -> ipc_csp::Result<()> {
+    /// let channel = ipc_csp::Network::new()?.buffered::<u32>(2)?;
+    /// let (first, second, reader) = (channel.writer()?, channel.writer()?, channel.reader()?);
+    /// first.write(1)?;
+    /// first.retire();
+    /// second.write(2)?; // the channel goes on with those that are left
+    /// second.retire();
+    /// assert_eq!((reader.read()?, reader.read()?), (1, 2));
+    /// assert!(reader.read().is_err_and(|error| error.is_retired()));
+    /// assert!(channel.writer()?.write(3).is_err()); // for good
+    /// # Ok(()) }
+    /// ```
     pub fn retire(self) {}
 }
