@@ -19,9 +19,10 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Start at [`Manager::start`], or [`Manager::connect`] if there is a server already. A [`Manager`] makes objects, of any serde types; what it returns are proxies, which can be cloned, sent to any process, and stored in other objects:
-//! [`List`], [`Array`], [`Dict`], [`Set`], [`Namespace`], [`Value`], [`Queue`], [`JoinableQueue`], [`Lock`], [`RLock`], [`Semaphore`], [`Condition`],
-//! [`Event`], [`Barrier`]. Each operation is a request to the server, which does one after the other, so each is atomic; [`Batch`] sends many at once.
+//! Start at [`Manager::start`], or [`Manager::connect`] if there is a server already. A [`Manager`] makes objects, of any serde types; what it
+//! returns are proxies, which can be cloned, sent to any process, and stored in other objects: [`List`], [`Array`], [`Dict`], [`Set`],
+//! [`Namespace`], [`Value`], [`Queue`], [`JoinableQueue`], [`Lock`], [`RLock`], [`Semaphore`], [`Condition`], [`Event`], [`Barrier`]. Each
+//! operation is a request to the server, which does one after the other, so each is atomic; [`Batch`] sends many at once.
 //!
 //! The most flexible way to share, and not the fastest: a request takes some microseconds, a sleeping server some 50. On one machine, memory (`ipc-shm`),
 //! locks (`ipc-sync`) and queues (`ipc-queue`) that are shared directly are up to a thousand times as fast.
