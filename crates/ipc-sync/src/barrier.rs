@@ -74,6 +74,28 @@ use crate::{Error, Result};
 pub struct Barrier(View<BarrierState>);
 
 /// Why a barrier is broken. The pids are those in the process's own pid namespace.
+///
+/// ```
+/// use ipc_sync::{Barrier, BrokenBy, Error, Process};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let barrier = Barrier::new(2)?;
+/// let victim: Process<()> = Process::spawn(
+///     |barrier: Barrier| {
+///         let _party = barrier.enroll().unwrap();
+///         std::process::abort();
+///     },
+///     barrier.clone(),
+/// )?;
+/// let killed = victim.pid();
+/// victim.join().unwrap_err();
+///
+/// match barrier.enroll()?.wait() {
+///     Err(Error::Broken(BrokenBy::Died { pid })) => assert_eq!(pid, killed),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BrokenBy {
@@ -145,6 +167,16 @@ impl Barrier {
 
     /// Makes a barrier in a segment, at an offset that is a multiple of [`Segment::ALIGNMENT`].
     ///
+    /// ```
+    /// use ipc_sync::{Barrier, Segment};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let segment = Segment::anonymous(Barrier::size(3))?;
+    /// Barrier::create_in(&segment, 0, 3)?;
+    /// assert_eq!(Barrier::open_in(&segment, 0)?.parties(), 3);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// There is an object already, the place does not lie in the segment, or [`Error::OutOfRange`].
     pub fn create_in(segment: &Segment, offset: usize, parties: u32) -> Result<Barrier> {
@@ -165,6 +197,18 @@ impl Barrier {
     /// The places of parties that have left, or died, are free. If somebody waits for the dead one, or it died while it waited, the
     /// barrier breaks, and the place can be used after a [`repair`](Barrier::repair); else nobody is told. A broken barrier can be
     /// enrolled at.
+    ///
+    /// ```
+    /// use ipc_sync::{Barrier, BrokenBy, Error};
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let barrier = Barrier::new(2)?;
+    /// let (mut first, second) = (barrier.enroll()?, barrier.enroll()?);
+    /// assert!(matches!(barrier.enroll(), Err(Error::Full { parties: 2 })));
+    /// drop(second); // it leaves, and the first one does not wait for it in vain
+    /// assert!(matches!(first.wait(), Err(Error::Broken(BrokenBy::Left { .. }))));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Full`] if all places are taken, be it for one time by such that wait; [`Error::Timeout`] if somebody who is busy with the
@@ -198,6 +242,20 @@ impl Barrier {
     }
 
     /// As [`wait`](Barrier::wait), for `timeout` at most. If the time runs out, the barrier is broken; not if there was no place.
+    ///
+    /// ```
+    /// use ipc_sync::{Barrier, BrokenBy};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let barrier = Barrier::new(2)?;
+    /// assert!(barrier.try_wait().unwrap_err().is_would_block()); // has not come: the barrier is as it was
+    /// assert!(barrier.wait_timeout(Duration::from_millis(10)).unwrap_err().is_timeout());
+    /// let pid = std::process::id();
+    /// assert_eq!(barrier.broken_by()?, Some(BrokenBy::Timeout { pid }));
+    /// assert!(barrier.wait().unwrap_err().is_broken()); // who comes later is told
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Timeout`]; else as [`wait`](Barrier::wait).
@@ -239,6 +297,27 @@ impl Barrier {
     /// Mends the barrier if it is broken, else does nothing: everybody who got [`Error::Broken`] can call it and then wait again. Dead
     /// parties, and such that have left, have no place any more.
     ///
+    /// ```
+    /// use ipc_sync::Barrier;
+    /// use std::thread;
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let barrier = Barrier::new(2)?;
+    /// let meet = |mut party: ipc_sync::Party| {
+    ///     while party.wait().is_err() {
+    ///         barrier.repair().unwrap(); // each of them calls it; the first one mends it
+    ///     }
+    /// };
+    /// let (a, b) = (barrier.enroll()?, barrier.enroll()?);
+    /// barrier.abort()?;
+    /// thread::scope(|scope| {
+    ///     scope.spawn(move || meet(a));
+    ///     scope.spawn(move || meet(b));
+    /// });
+    /// assert_eq!(barrier.broken_by()?, None);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Timeout`] if somebody who is busy with the barrier does not get done within a second, being stopped;
     /// [`Error::Forked`].
@@ -249,6 +328,16 @@ impl Barrier {
 
     /// Begins anew in any case: the barrier is not broken any more, and dead parties and such that have left have no place any more. Those who
     /// wait just now get [`Error::Broken`].
+    ///
+    /// ```
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let barrier = ipc_sync::Barrier::new(2)?;
+    /// barrier.abort()?;
+    /// assert!(barrier.broken_by()?.is_some());
+    /// barrier.reset()?;
+    /// assert_eq!((barrier.broken_by()?, barrier.waiting()?), (None, 0));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`repair`](Barrier::repair).
@@ -309,6 +398,19 @@ impl fmt::Debug for Barrier {
 /// another party has come or enrolled in its place, or the barrier is [reset](Barrier::reset). It leaves at once, whatever others do.
 ///
 /// It belongs to the process, and may be moved to another thread.
+///
+/// ```
+/// use ipc_sync::{Barrier, Party};
+///
+/// # fn main() -> ipc_sync::Result<()> {
+/// let barrier = Barrier::new(2)?;
+/// let (mut ours, mut theirs): (Party, Party) = (barrier.enroll()?, barrier.enroll()?);
+/// let other = std::thread::spawn(move || (theirs.wait().unwrap(), theirs.wait().unwrap()));
+/// let (first, second) = (ours.wait()?, ours.wait()?); // two phases
+/// let (their_first, their_second) = other.join().unwrap();
+/// assert_eq!((first + their_first, second + their_second), (0 + 1, 0 + 1)); // each time another index
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Party {
     barrier: Barrier,
@@ -335,6 +437,19 @@ impl Party {
 
     /// As [`wait`](Party::wait), for `timeout` at most. If the time runs out, the barrier is broken: the others would wait in vain.
     ///
+    /// ```
+    /// use ipc_sync::Barrier;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let barrier = Barrier::new(2)?;
+    /// let (mut first, mut second) = (barrier.enroll()?, barrier.enroll()?);
+    /// assert!(first.try_wait().unwrap_err().is_would_block());
+    /// assert!(first.wait_timeout(Duration::from_millis(10)).unwrap_err().is_timeout());
+    /// assert!(second.wait().unwrap_err().is_broken()); // the other one is told, whenever it comes
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Timeout`]; else as [`wait`](Party::wait).
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<usize> {
@@ -343,6 +458,26 @@ impl Party {
 
     /// As [`wait`](Party::wait); the one that comes last runs its `action` before all go on. If that panics, or a party dies before it
     /// is done, the barrier is broken. A copy of the process that is forked in the action gets [`Error::Forked`].
+    ///
+    /// ```
+    /// use ipc_sync::{Barrier, Mutex};
+    /// use std::{thread, time::Duration};
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let (barrier, phase) = (Barrier::new(2)?, Mutex::new(0u32)?);
+    /// let run = |mut party: ipc_sync::Party| {
+    ///     party.wait_with(|| *phase.lock().unwrap() += 1).unwrap();
+    ///     assert_eq!(*phase.lock().unwrap(), 1); // done once, before anybody went on
+    ///     party.wait_with_timeout(Duration::from_secs(60), || *phase.lock().unwrap() += 1).unwrap();
+    /// };
+    /// let (a, b) = (barrier.enroll()?, barrier.enroll()?);
+    /// thread::scope(|scope| {
+    ///     scope.spawn(|| run(a));
+    ///     scope.spawn(|| run(b));
+    /// });
+    /// assert_eq!(*phase.lock()?, 2);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`wait`](Party::wait).

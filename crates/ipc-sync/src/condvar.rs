@@ -49,7 +49,7 @@ const GRACE: Duration = Duration::from_millis(100);
 /// its process is never abandoned, as its threads may have it by reference.
 ///
 /// # References
-/// CPython `multiprocessing.Condition`, whose `notify` hangs if a sleeper was killed.
+/// pthread_cond_wait(3), futex(2); CPython `multiprocessing.Condition`, whose `notify` hangs if a sleeper was killed.
 #[doc(alias = "Condition")]
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -79,6 +79,21 @@ impl Condvar {
 
     /// Makes a condition variable in a segment, at an offset that is a multiple of [`Segment::ALIGNMENT`].
     ///
+    /// ```
+    /// use ipc_sync::{Condvar, Mutex, Segment};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Beside its mutex.
+    /// let changed_at = Mutex::<u32>::size().next_multiple_of(Segment::ALIGNMENT);
+    /// let segment = Segment::anonymous(changed_at + Condvar::size())?;
+    /// let (count, changed) = (Mutex::create_in(&segment, 0, 1u32)?, Condvar::create_in(&segment, changed_at)?);
+    /// *count.lock()? += 1;
+    /// changed.notify_all()?;
+    /// let theirs = Condvar::open_in(&segment, changed_at)?;
+    /// assert_eq!(*theirs.wait_while(count.lock()?, |count| *count < 2)?, 2);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// There is an object already, or the place does not lie in the segment.
     pub fn create_in(segment: &Segment, offset: usize) -> Result<Condvar> {
@@ -96,6 +111,25 @@ impl Condvar {
     /// Releases the mutex, waits until somebody notifies, for 25 ms at most, and takes the mutex again. What is notified after this thread took
     /// the mutex is not missed.
     ///
+    /// ```
+    /// use ipc_sync::{Condvar, Mutex};
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let (open, changed) = (Mutex::new(0u8)?, Condvar::new()?);
+    /// let theirs = (open.clone(), changed.clone()); // handles of its own for the thread that notifies
+    /// let porter = std::thread::spawn(move || {
+    ///     *theirs.0.lock().unwrap() = 1;
+    ///     theirs.1.notify_all().unwrap();
+    /// });
+    /// let mut guard = open.lock()?;
+    /// while *guard == 0 {
+    ///     guard = changed.wait(guard)?; // may return early: hence the loop
+    /// }
+    /// # drop(guard);
+    /// # porter.join().unwrap();
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::OwnerDied`], [`Error::Abandoned`]; in each case the mutex is not taken.
     pub fn wait<'a, T: Pod>(&self, guard: MutexGuard<'a, T>) -> Result<MutexGuard<'a, T>> {
@@ -104,6 +138,21 @@ impl Condvar {
 
     /// As [`wait`](Condvar::wait), for `timeout` at most; also tells whether the time passed. To get the mutex back may take up to 100 ms
     /// longer.
+    ///
+    /// ```
+    /// use ipc_sync::{Condvar, Mutex};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let (jobs, changed) = (Mutex::new(0u32)?, Condvar::new()?);
+    /// let (mut guard, mut is_late) = (jobs.lock()?, false);
+    /// while *guard == 0 && !is_late {
+    ///     (guard, is_late) = changed.wait_timeout(guard, Duration::from_millis(20))?;
+    /// }
+    /// assert!(is_late); // and the mutex is taken
+    /// assert_eq!(*guard, 0);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`wait`](Condvar::wait); [`Error::Timeout`] if the mutex could not be had, which then is not taken.
@@ -116,6 +165,19 @@ impl Condvar {
     }
 
     /// Waits as long as `condition` says so, which is asked with the mutex taken.
+    ///
+    /// ```
+    /// use ipc_sync::{Condvar, Mutex, Process};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (stock, changed) = (Mutex::new(0u32)?, Condvar::new()?);
+    /// let dead: Process<()> =
+    ///     Process::spawn(|_both: (Mutex<u32>, Condvar)| std::process::abort(), (stock.clone(), changed.clone()))?;
+    /// // Whoever could have filled the stock is gone.
+    /// assert!(changed.wait_while(stock.lock()?, |stock| *stock == 0).unwrap_err().is_abandoned());
+    /// dead.join().unwrap_err();
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`wait`](Condvar::wait).
@@ -133,6 +195,21 @@ impl Condvar {
     }
 
     /// As [`wait_while`](Condvar::wait_while), for `timeout` at most; also tells whether the time passed and the condition still says to wait.
+    ///
+    /// ```
+    /// use ipc_sync::{Condvar, Mutex};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let (stock, changed) = (Mutex::new(3u32)?, Condvar::new()?);
+    /// let soon = Duration::from_millis(10);
+    /// let (guard, in_vain) = changed.wait_timeout_while(stock.lock()?, soon, |stock| *stock < 5)?;
+    /// assert!(in_vain);
+    /// assert_eq!(*guard, 3);
+    /// let (_guard, in_vain) = changed.wait_timeout_while(guard, soon, |stock| *stock < 3)?;
+    /// assert!(!in_vain); // there are enough already: no wait
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`wait_timeout`](Condvar::wait_timeout).

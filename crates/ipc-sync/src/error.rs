@@ -4,6 +4,34 @@ use crate::barrier::BrokenBy;
 use crate::held::MAX_HELD;
 
 /// Why an operation on a lock or its like did not succeed.
+///
+/// ```
+/// use ipc_sync::{Error, Mutex};
+/// use std::time::Duration;
+///
+/// /// Counts, or returns `None` if others keep the counter for too long.
+/// fn count(counter: &Mutex<u32>) -> Result<Option<u32>, Error> {
+///     match counter.lock_timeout(Duration::from_millis(10)) {
+///         Ok(mut count) => {
+///             *count += 1;
+///             Ok(Some(*count))
+///         }
+///         Err(error) if error.is_timeout() => Ok(None),
+///         // A single number is always sound.
+///         Err(Error::OwnerDied { .. }) => Ok(Some(*counter.lock_or_repair(|_count, _pid| true)?)),
+///         Err(error) => Err(error),
+///     }
+/// }
+///
+/// # fn main() -> ipc_sync::Result<()> {
+/// let counter = Mutex::new(0)?;
+/// assert_eq!(count(&counter)?, Some(1));
+/// let guard = counter.lock()?;
+/// assert_eq!(count(&counter).unwrap_err().to_string(), "this thread holds the lock already");
+/// std::thread::scope(|scope| scope.spawn(|| assert_eq!(count(&counter).unwrap(), None)).join().unwrap());
+/// # drop(guard);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -71,6 +71,16 @@ impl Event {
 
     /// Makes an event in a segment, at an offset that is a multiple of [`Segment::ALIGNMENT`].
     ///
+    /// ```
+    /// use ipc_sync::{Event, Segment};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let segment = Segment::anonymous(Event::size())?;
+    /// Event::create_in(&segment, 0)?.set()?;
+    /// assert!(Event::open_in(&segment, 0)?.is_set()?);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// There is an object already, or the place does not lie in the segment.
     pub fn create_in(segment: &Segment, offset: usize) -> Result<Event> {
@@ -97,6 +107,17 @@ impl Event {
 
     /// Clears it: from now on [`wait`](Event::wait) waits again.
     ///
+    /// ```
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let go = ipc_sync::Event::new()?;
+    /// go.set()?;
+    /// go.wait()?; // at once, as often as it is asked
+    /// assert!(go.is_set()?);
+    /// go.clear()?;
+    /// assert!(!go.is_set()?);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Forked`](crate::Error::Forked).
     pub fn clear(&self) -> Result<()> {
@@ -116,6 +137,17 @@ impl Event {
 
     /// Waits until it is set, or returns at once if it is.
     ///
+    /// ```
+    /// use ipc_sync::{Event, Process};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let go = Event::new()?;
+    /// let starter: Process<()> = Process::spawn(|_go: Event| std::process::abort(), go.clone())?;
+    /// assert!(go.wait().unwrap_err().is_abandoned()); // nobody is left who could set it
+    /// starter.join().unwrap_err();
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Abandoned`](crate::Error::Abandoned) if nobody is left who could set it.
     pub fn wait(&self) -> Result<()> {
@@ -123,6 +155,15 @@ impl Event {
     }
 
     /// Waits until it is set, for `timeout` at most.
+    ///
+    /// ```
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let go = ipc_sync::Event::new()?;
+    /// assert!(go.wait_timeout(std::time::Duration::from_millis(10)).unwrap_err().is_timeout());
+    /// go.set()?;
+    /// go.wait_timeout(std::time::Duration::ZERO)?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Timeout`](crate::Error::Timeout), [`Error::Abandoned`](crate::Error::Abandoned).

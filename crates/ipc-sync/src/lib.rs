@@ -41,19 +41,48 @@
 //! come in threes: `try_…` does not wait, `…_timeout` waits on the monotonic clock and returns in time also while a
 //! *stopped* process has the lock.
 //!
-//! Not here: data without a lock and named memory (`ipc-shm`), queues (`ipc-queue`), locks inside one process (`std::sync`).
+//! Start at [`Mutex`]; what it says about death and misuse holds for the other locks. [`Error`] tells what can go wrong.
+//!
+//! Not here: data without a lock, and named memory ([`ipc-shm`](../ipc_shm/index.html)); queues ([`ipc-queue`](../ipc_queue/index.html));
+//! channels on which processes meet ([`ipc-csp`](../ipc_csp/index.html)); locks on several machines
+//! ([`ipc-manager`](../ipc_manager/index.html)); locks inside one process ([`std::sync`]). Processes, and messages between them:
+//! [`ipc-core`](ipc_core), [`ipc-pipe`](../ipc_pipe/index.html).
+//!
+//! # Examples
+//!
+//! Complete programs, each run by `cargo run --example` and its name:
+//!
+//! | program | shows | what differs from Python |
+//! |---|---|---|
+//! | [`sync_counter`](../../../examples/sync_counter.rs) | a counter that can only be touched under its lock | no access without the lock, so no lost counts |
+//! | [`sync_crash`](../../../examples/sync_crash.rs) | the owner of a lock is killed | the next one is told, and repairs; there it waits for ever |
+//! | [`sync_semaphore`](../../../examples/sync_semaphore.rs) | a writer and a reader take turns at one piece of memory | who is left alone learns it |
+//! | [`sync_permits`](../../../examples/sync_permits.rs) | so many at a time | the permit of a killed process comes back |
+//! | [`sync_rwlock`](../../../examples/sync_rwlock.rs) | many read at the same time, one changes | `multiprocessing` has no such lock |
+//! | [`sync_condvar`](../../../examples/sync_condvar.rs) | producers and consumers around a small buffer | `notify` does not wait for those it wakes |
+//! | [`sync_event`](../../../examples/sync_event.rs) | a start signal for many, and one that will never come | who waits for that gets an error |
+//! | [`sync_barrier`](../../../examples/sync_barrier.rs) | phases that begin when all have finished the last one | a killed party breaks the barrier, by its pid |
+//! | [`sync_once`](../../../examples/sync_once.rs) | whoever comes first makes a table, the others wait for it | `multiprocessing` has no counterpart |
 //!
 //! # From Python
 //!
 //! | `multiprocessing` | here |
 //! |---|---|
 //! | `Lock()`, `with lock:` | [`Mutex`]`::new(data)`; the guard of [`lock`](Mutex::lock) |
+//! | `lock.acquire()`, `acquire(False)`, `acquire(timeout=t)`, `release()` | [`lock`](Mutex::lock), [`try_lock`](Mutex::try_lock), [`lock_timeout`](Mutex::lock_timeout), dropping the guard |
 //! | `RLock()` | [`RLock`] |
 //! | `Semaphore(n)`, `BoundedSemaphore(n)` | [`Semaphore`]`::new(n)`, whose permits are guards |
-//! | `Semaphore(0)` to hand over | [`Semaphore::signal`]`(0)` |
-//! | `Condition()`, `wait_for(p)`, `notify(n)` | [`Condvar`], [`wait_while`](Condvar::wait_while)`(!p)`, [`notify_one`](Condvar::notify_one) |
-//! | `Event()` | [`Event`] |
-//! | `Barrier(n)`, `n_waiting`, `BrokenBarrierError` | [`Barrier`], [`waiting`](Barrier::waiting), [`Error::Broken`] |
+//! | `sem.acquire()`, `release()`, `get_value()` | [`acquire`](Semaphore::acquire), dropping the [`Permit`], or [`keep`](Permit::keep) and [`release`](Semaphore::release); [`available`](Semaphore::available) |
+//! | `Semaphore(0)` to hand over | [`Semaphore::signal`]`(0)`: [`Signal::acquire`], [`Signal::release`] |
+//! | `Condition()`, `wait()`, `wait_for(p)` | [`Condvar`], [`wait`](Condvar::wait), [`wait_while`](Condvar::wait_while)`(!p)` |
+//! | `notify(n)`, `notify_all()` | [`notify_one`](Condvar::notify_one), [`notify_all`](Condvar::notify_all) |
+//! | `Event()`, `set()`, `clear()`, `is_set()`, `wait(t)` | [`Event`], [`set`](Event::set), [`clear`](Event::clear), [`is_set`](Event::is_set), [`wait_timeout`](Event::wait_timeout)`(t)` |
+//! | `Barrier(n)`, `wait()`, `reset()`, `abort()` | [`Barrier`], [`wait`](Barrier::wait) or [`enroll`](Barrier::enroll); [`reset`](Barrier::reset), [`abort`](Barrier::abort) |
+//! | `Barrier(n, action)` | [`Party::wait_with`]`(action)` |
+//! | `parties`, `n_waiting`, `broken`, `BrokenBarrierError` | [`parties`](Barrier::parties), [`waiting`](Barrier::waiting), [`broken_by`](Barrier::broken_by), [`Error::Broken`] |
+//!
+//! A wait that runs out of time is an [`Error::Timeout`] here, and `False` there. `release` of what one does not have, which Python's `Lock`
+//! allows to anybody, cannot be written.
 //!
 //! # Limits
 //!

@@ -94,6 +94,25 @@ impl<T: Pod> Mutex<T> {
 
     /// Makes a mutex in a segment, at an offset that is a multiple of [`Segment::ALIGNMENT`].
     ///
+    /// ```
+    /// use ipc_sync::{Mutex, Segment};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Two mutexes in one piece of memory: one descriptor and one page for both.
+    /// let second = Mutex::<[f64; 4]>::size().next_multiple_of(Segment::ALIGNMENT);
+    /// let segment = Segment::anonymous(second + Mutex::<u32>::size())?;
+    /// let position = Mutex::create_in(&segment, 0, [0.0; 4])?;
+    /// let count = Mutex::create_in(&segment, second, 0u32)?;
+    /// *count.lock()? += 1;
+    /// position.lock()?[3] = 1.5;
+    ///
+    /// // Whoever gets the segment opens them.
+    /// assert_eq!(*Mutex::<u32>::open_in(&segment, second)?.lock()?, 1);
+    /// assert!(Mutex::<u64>::open_in(&segment, second).is_err()); // another type
+    /// assert!(Mutex::create_in(&segment, second, 0u32).is_err()); // there is one already
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// There is an object already, or the place does not lie in the segment.
     pub fn create_in(segment: &Segment, offset: usize, value: T) -> Result<Mutex<T>> {
@@ -109,6 +128,20 @@ impl<T: Pod> Mutex<T> {
     }
 
     /// Takes the lock; waits while another thread or process has it.
+    ///
+    /// ```
+    /// use ipc_sync::{Error, Mutex};
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let count = Mutex::new(1u32)?;
+    /// *count.lock()? += 1; // released at the end of the statement
+    /// let mut guard = count.lock()?;
+    /// *guard *= 10;
+    /// assert!(matches!(count.lock(), Err(Error::AlreadyLocked))); // no hang
+    /// drop(guard);
+    /// assert_eq!(*count.lock()?, 20);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::OwnerDied`](crate::Error::OwnerDied) if an owner died with it and nobody has repaired the value since: it is not taken.
@@ -128,6 +161,25 @@ impl<T: Pod> Mutex<T> {
     }
 
     /// Takes the lock; waits for `timeout` at most, also while a stopped process has it.
+    ///
+    /// ```
+    /// use ipc_sync::Mutex;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let count = Mutex::new(0u32)?;
+    /// let guard = count.lock()?;
+    /// std::thread::scope(|scope| {
+    ///     // Another thread, or another process.
+    ///     scope.spawn(|| {
+    ///         assert!(count.try_lock().unwrap_err().is_would_block());
+    ///         assert!(count.lock_timeout(Duration::from_millis(10)).unwrap_err().is_timeout());
+    ///     });
+    /// });
+    /// drop(guard);
+    /// assert!(count.try_lock().is_ok());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Timeout`](crate::Error::Timeout); else as [`lock`](Mutex::lock).
@@ -179,6 +231,29 @@ impl<T: Pod> Mutex<T> {
     }
 
     /// As [`lock_or_repair`](Mutex::lock_or_repair), but waits for `timeout` at most.
+    ///
+    /// ```
+    /// use ipc_sync::Mutex;
+    /// use std::{panic, process, time::Duration};
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let sum = Mutex::new(7u32)?;
+    /// let fails = panic::catch_unwind(|| {
+    ///     let _guard = sum.lock().unwrap();
+    ///     panic!("in the middle"); // with the lock: that counts as a death
+    /// });
+    /// assert!(fails.is_err());
+    ///
+    /// // Who cannot repair it leaves it as it is, for somebody who can.
+    /// assert!(sum.try_lock_or_repair(|_sum, _pid| false).unwrap_err().is_owner_died());
+    /// let repair = |sum: &mut u32, pid| {
+    ///     *sum = 0;
+    ///     pid == Some(process::id())
+    /// };
+    /// assert_eq!(*sum.lock_or_repair_timeout(Duration::from_millis(50), repair)?, 0);
+    /// assert!(sum.lock().is_ok());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Timeout`](crate::Error::Timeout).
@@ -248,6 +323,18 @@ impl<T: Pod> fmt::Debug for Mutex<T> {
 }
 
 /// The right to use the value of a [`Mutex`], until it is dropped. It stays in its thread.
+///
+/// ```
+/// # fn main() -> ipc_sync::Result<()> {
+/// let sides = ipc_sync::Mutex::new([10i64, 0])?;
+/// {
+///     let mut sides = sides.lock()?; // from here on nobody else gets at the value
+///     sides[0] -= 3;
+///     sides[1] += 3;
+/// } // and from here on they find all of the change
+/// assert_eq!(*sides.lock()?, [7, 3]);
+/// # Ok(()) }
+/// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct MutexGuard<'a, T: Pod> {
     mutex: &'a Mutex<T>,

@@ -126,6 +126,16 @@ impl Once {
 
     /// Makes one in a segment, at an offset that is a multiple of [`Segment::ALIGNMENT`].
     ///
+    /// ```
+    /// use ipc_sync::{Once, Segment};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let segment = Segment::anonymous(Once::size())?;
+    /// Once::create_in(&segment, 0)?.call_once(|| ())?;
+    /// assert!(Once::open_in(&segment, 0)?.is_completed()?);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// There is an object already, or the place does not lie in the segment.
     pub fn create_in(segment: &Segment, offset: usize) -> Result<Once> {
@@ -141,6 +151,23 @@ impl Once {
     }
 
     /// Runs `f` if nothing has completed yet; waits while another thread or process runs its own. When it returns, one has completed.
+    ///
+    /// ```
+    /// use ipc_sync::{Once, Process};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let once = Once::new()?;
+    /// let victim: Process<()> =
+    ///     Process::spawn(|once: Once| once.call_once(|| std::process::abort()).unwrap(), once.clone())?;
+    /// victim.join().unwrap_err();
+    /// assert!(!once.is_completed()?); // it was begun, and counts for nothing
+    ///
+    /// let mut runs = 0;
+    /// once.call_once(|| runs += 1)?;
+    /// once.call_once(|| runs += 1)?;
+    /// assert_eq!(runs, 1);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::AlreadyLocked`](crate::Error::AlreadyLocked) from within `f`; [`Error::Forked`](crate::Error::Forked).
@@ -163,6 +190,25 @@ impl Once {
     }
 
     /// As [`call_once`](Once::call_once), but waits for others for `timeout` at most, also if they are stopped.
+    ///
+    /// ```
+    /// use ipc_sync::Once;
+    /// use std::{thread, time::Duration};
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let once = Once::new()?;
+    /// once.call_once(|| {
+    ///     // Others come while it runs.
+    ///     thread::scope(|scope| {
+    ///         scope.spawn(|| {
+    ///             assert!(once.try_call_once(|| ()).unwrap_err().is_would_block());
+    ///             assert!(once.call_once_timeout(Duration::from_millis(10), || ()).unwrap_err().is_timeout());
+    ///         });
+    ///     });
+    /// })?;
+    /// once.try_call_once(|| unreachable!("it has completed"))?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Timeout`](crate::Error::Timeout).

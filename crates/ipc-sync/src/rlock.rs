@@ -76,6 +76,17 @@ impl<T: Pod> RLock<T> {
 
     /// Makes a lock in a segment, at an offset that is a multiple of [`Segment::ALIGNMENT`].
     ///
+    /// ```
+    /// use ipc_sync::{RLock, Segment};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let segment = Segment::anonymous(RLock::<u64>::size())?;
+    /// RLock::create_in(&segment, 0, 5u64)?.lock()?.set(6);
+    /// assert_eq!(RLock::<u64>::open_in(&segment, 0)?.lock()?.get(), 6);
+    /// assert!(RLock::<i64>::open_in(&segment, 0).is_err()); // another type
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// There is an object already, or the place does not lie in the segment.
     pub fn create_in(segment: &Segment, offset: usize, value: T) -> Result<RLock<T>> {
@@ -110,6 +121,23 @@ impl<T: Pod> RLock<T> {
 
     /// Takes the lock; waits for `timeout` at most, also while a stopped process has it.
     ///
+    /// ```
+    /// use ipc_sync::RLock;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let level = RLock::new(0u32)?;
+    /// let first = level.lock()?;
+    /// let second = level.try_lock()?; // this thread has it: no wait
+    /// drop(first);
+    /// std::thread::scope(|scope| {
+    ///     // Not free before the last guard is dropped.
+    ///     scope.spawn(|| assert!(level.lock_timeout(Duration::from_millis(10)).unwrap_err().is_timeout()));
+    /// });
+    /// drop(second);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Timeout`]; else as [`lock`](RLock::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<RLockGuard<'_, T>> {
@@ -117,6 +145,31 @@ impl<T: Pod> RLock<T> {
     }
 
     /// Takes the lock, and has the value repaired if an owner died with it: see [`Mutex::lock_or_repair`](crate::Mutex::lock_or_repair).
+    ///
+    /// ```
+    /// use ipc_sync::{Process, RLock};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let steps = RLock::new(3u32)?;
+    /// let victim: Process<()> = Process::spawn(
+    ///     |steps: RLock<u32>| {
+    ///         steps.lock().unwrap().set(99);
+    ///         let _guard = steps.lock().unwrap();
+    ///         std::process::abort(); // with the lock
+    ///     },
+    ///     steps.clone(),
+    /// )?;
+    /// victim.join().unwrap_err();
+    ///
+    /// assert!(steps.lock().unwrap_err().is_owner_died());
+    /// assert!(steps.try_lock_or_repair(|_steps, _pid| false).is_err()); // not repaired, so not taken
+    /// let guard = steps.lock_or_repair(|steps, _pid| {
+    ///     steps.set(0);
+    ///     true
+    /// })?;
+    /// assert_eq!(guard.get(), 0);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::OwnerDied`] if `repair` returns false. The value stays marked, also if `repair` panics.
@@ -133,6 +186,17 @@ impl<T: Pod> RLock<T> {
     }
 
     /// As [`lock_or_repair`](RLock::lock_or_repair), but waits for `timeout` at most.
+    ///
+    /// ```
+    /// use ipc_sync::RLock;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let healthy = RLock::new(1u8)?;
+    /// let guard = healthy.lock_or_repair_timeout(Duration::from_millis(50), |_, _| unreachable!("nobody died"))?;
+    /// assert_eq!(guard.get(), 1);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Timeout`].
@@ -203,6 +267,16 @@ impl<T: Pod> fmt::Debug for RLock<T> {
 }
 
 /// The right to use the value of an [`RLock`], until it is dropped. It stays in its thread.
+///
+/// ```
+/// # fn main() -> ipc_sync::Result<()> {
+/// let text = ipc_sync::RLock::new(*b"abc")?;
+/// let (outer, inner) = (text.lock()?, text.lock()?);
+/// outer.set(*b"xyz"); // seen through both: each is the same `Cell`
+/// assert_eq!(inner.replace(*b"..."), *b"xyz");
+/// assert_eq!(&outer.get(), b"...");
+/// # Ok(()) }
+/// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct RLockGuard<'a, T: Pod> {
     rlock: &'a RLock<T>,

@@ -276,6 +276,16 @@ impl<T: Pod> RwLock<T> {
 
     /// Makes a lock in a segment, at an offset that is a multiple of [`Segment::ALIGNMENT`].
     ///
+    /// ```
+    /// use ipc_sync::{RwLock, Segment};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let segment = Segment::anonymous(RwLock::<[u16; 2]>::size())?; // some 4 KiB: a place for each of 64 readers
+    /// RwLock::create_in(&segment, 0, [1u16, 2])?.write()?[0] = 10;
+    /// assert_eq!(*RwLock::<[u16; 2]>::open_in(&segment, 0)?.read()?, [10, 2]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// There is an object already, or the place does not lie in the segment.
     pub fn create_in(segment: &Segment, offset: usize, value: T) -> Result<RwLock<T>> {
@@ -333,6 +343,27 @@ impl<T: Pod> RwLock<T> {
 
     /// Comes in for writing; waits for `timeout` at most, also while a stopped process is in.
     ///
+    /// ```
+    /// use ipc_sync::RwLock;
+    /// use std::{thread, time::Duration};
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let limits = RwLock::new([0u32, 100])?;
+    /// let soon = Duration::from_millis(10);
+    /// let reader = limits.read()?;
+    /// thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         assert!(limits.try_read().is_ok() && limits.read_timeout(soon).is_ok()); // beside the other reader
+    ///         assert!(limits.try_write().unwrap_err().is_would_block());
+    ///         assert!(limits.write_timeout(soon).unwrap_err().is_timeout());
+    ///     });
+    /// });
+    /// drop(reader);
+    /// limits.write()?[1] = 200;
+    /// assert_eq!(*limits.read()?, [0, 200]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Timeout`]; else as [`write`](RwLock::write).
     pub fn write_timeout(&self, timeout: Duration) -> Result<WriteGuard<'_, T>> {
@@ -341,6 +372,33 @@ impl<T: Pod> RwLock<T> {
 
     /// Comes in for writing, and has the value repaired if a writer died while it wrote: see
     /// [`Mutex::lock_or_repair`](crate::Mutex::lock_or_repair).
+    ///
+    /// ```
+    /// use ipc_sync::{Process, RwLock};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let range = RwLock::new([0u32, 10])?;
+    /// let victim: Process<()> = Process::spawn(
+    ///     |range: RwLock<[u32; 2]>| {
+    ///         range.write().unwrap()[0] = 20;
+    ///         let _writing = range.write().unwrap();
+    ///         std::process::abort();
+    ///     },
+    ///     range.clone(),
+    /// )?;
+    /// victim.join().unwrap_err();
+    ///
+    /// assert!(range.read().unwrap_err().is_owner_died()); // readers are told, too
+    /// assert!(range.try_write_or_repair(|_range, _pid| false).is_err()); // not repaired
+    /// let repaired = range.write_or_repair_timeout(std::time::Duration::from_millis(50), |range, _pid| {
+    ///     range.sort();
+    ///     true
+    /// })?;
+    /// assert_eq!(*repaired, [10, 20]);
+    /// drop(repaired);
+    /// assert!(range.write_or_repair(|_range, _pid| unreachable!()).is_ok());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::OwnerDied`] if `repair` returns false. The value stays marked, also if `repair` panics.
@@ -454,6 +512,14 @@ impl<T: Pod> fmt::Debug for RwLock<T> {
 }
 
 /// The right to read the value of an [`RwLock`], until it is dropped. It stays in its thread.
+///
+/// ```
+/// # fn main() -> ipc_sync::Result<()> {
+/// let names = ipc_sync::RwLock::new([*b"one", *b"two"])?;
+/// let (a, b) = (names.read()?, names.read()?); // several at a time, also in one thread, as long as no writer waits
+/// assert_eq!(a[0], b[0]);
+/// # Ok(()) }
+/// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct ReadGuard<'a, T: Pod> {
     lock: &'a RwLock<T>,
@@ -485,6 +551,17 @@ impl<T: Pod + fmt::Debug> fmt::Debug for ReadGuard<'_, T> {
 }
 
 /// The right to change the value of an [`RwLock`], until it is dropped. It stays in its thread.
+///
+/// ```
+/// # fn main() -> ipc_sync::Result<()> {
+/// let pair = ipc_sync::RwLock::new([1u32, 2])?;
+/// {
+///     let mut pair = pair.write()?;
+///     pair.swap(0, 1);
+/// } // readers come in again, and find all of the change
+/// assert_eq!(*pair.read()?, [2, 1]);
+/// # Ok(()) }
+/// ```
 #[must_use = "the lock is released at once if the guard is not kept"]
 pub struct WriteGuard<'a, T: Pod> {
     lock: &'a RwLock<T>,

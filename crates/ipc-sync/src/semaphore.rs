@@ -67,6 +67,14 @@ pub struct Semaphore {
 }
 
 /// As in Python. Here every semaphore is bounded: see [`Semaphore`].
+///
+/// ```
+/// # fn main() -> ipc_sync::Result<()> {
+/// let seats = ipc_sync::BoundedSemaphore::new(2)?;
+/// assert!(seats.release().is_err()); // never more than in the beginning
+/// assert_eq!((seats.available()?, seats.permits()), (2, 2));
+/// # Ok(()) }
+/// ```
 pub type BoundedSemaphore = Semaphore;
 
 /// What is shared; the words after it are the permits. Each contains the number of the participant that has it, or 0.
@@ -111,6 +119,17 @@ impl Semaphore {
 
     /// Makes a semaphore in a segment, at an offset that is a multiple of [`Segment::ALIGNMENT`].
     ///
+    /// ```
+    /// use ipc_sync::{Segment, Semaphore};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let segment = Segment::anonymous(Semaphore::size(100))?; // eight bytes per permit, and a header
+    /// let connections = Semaphore::create_in(&segment, 0, 100)?;
+    /// let _connection = connections.acquire()?;
+    /// assert_eq!(Semaphore::open_in(&segment, 0)?.available()?, 99);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// There is an object already, the place does not lie in the segment, or [`Error::OutOfRange`].
     pub fn create_in(segment: &Segment, offset: usize, permits: u32) -> Result<Semaphore> {
@@ -138,6 +157,26 @@ impl Semaphore {
 
     /// Takes a permit; waits until there is one.
     ///
+    /// ```
+    /// use ipc_sync::{Process, Semaphore};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let seats = Semaphore::new(1)?;
+    /// let victim: Process<()> = Process::spawn(
+    ///     |seats: Semaphore| {
+    ///         let _seat = seats.acquire().unwrap();
+    ///         std::process::abort();
+    ///     },
+    ///     seats.clone(),
+    /// )?;
+    /// victim.join().unwrap_err();
+    /// let seat = seats.acquire()?; // the permit of the dead has come back
+    /// assert_eq!(seats.available()?, 0);
+    /// drop(seat);
+    /// assert_eq!(seats.available()?, 1);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Forked`].
     #[doc(alias = "sem_wait")]
@@ -156,6 +195,20 @@ impl Semaphore {
     }
 
     /// Takes a permit; waits for `timeout` at most, also while stopped processes have all of them.
+    ///
+    /// ```
+    /// use ipc_sync::Semaphore;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let seats = Semaphore::new(1)?;
+    /// let seat = seats.try_acquire()?;
+    /// assert!(seats.try_acquire().unwrap_err().is_would_block());
+    /// assert!(seats.acquire_timeout(Duration::from_millis(10)).unwrap_err().is_timeout());
+    /// drop(seat);
+    /// assert!(seats.acquire_timeout(Duration::from_millis(10)).is_ok());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Timeout`].
@@ -183,6 +236,19 @@ impl Semaphore {
     }
 
     /// Gives back a permit that this process has [kept](Permit::keep).
+    ///
+    /// ```
+    /// use ipc_sync::{Error, Semaphore};
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let seats = Semaphore::new(3)?;
+    /// seats.acquire()?.keep(); // as Python's `acquire`, without a guard
+    /// assert_eq!(seats.available()?, 2);
+    /// seats.release()?;
+    /// assert!(matches!(seats.release(), Err(Error::NotHeld))); // Python's `BoundedSemaphore`: ValueError
+    /// assert_eq!(seats.available()?, 3);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::NotHeld`] if it keeps none.
@@ -292,6 +358,17 @@ impl fmt::Debug for Semaphore {
 }
 
 /// A permit of a [`Semaphore`]; dropped, it goes back. It belongs to the process: any thread may drop it.
+///
+/// ```
+/// # fn main() -> ipc_sync::Result<()> {
+/// let seats = ipc_sync::Semaphore::new(2)?;
+/// let (first, second) = (seats.acquire()?, seats.acquire()?);
+/// assert_eq!(seats.available()?, 0);
+/// drop(first);
+/// std::thread::scope(|scope| scope.spawn(move || drop(second)).join().unwrap()); // any thread may give it back
+/// assert_eq!(seats.available()?, 2);
+/// # Ok(()) }
+/// ```
 #[must_use = "the permit is given back at once if it is not kept"]
 #[derive(Debug)]
 pub struct Permit<'a> {

@@ -67,6 +67,20 @@ impl Signal {
 
     /// Makes a signal in a segment, at an offset that is a multiple of [`Segment::ALIGNMENT`].
     ///
+    /// ```
+    /// use ipc_sync::{Segment, Signal};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Whose turn it is, of two: each waits for its own signal and releases the other one's.
+    /// let second = Signal::size().next_multiple_of(Segment::ALIGNMENT);
+    /// let segment = Segment::anonymous(second + Signal::size())?;
+    /// let (ping, pong) = (Signal::create_in(&segment, 0, 1)?, Signal::create_in(&segment, second, 0)?);
+    /// ping.acquire()?;
+    /// pong.release()?;
+    /// assert_eq!(Signal::open_in(&segment, second)?.value()?, 1);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// There is an object already, the place does not lie in the segment, or [`Error::OutOfRange`].
     pub fn create_in(segment: &Segment, offset: usize, initial: u32) -> Result<Signal> {
@@ -85,6 +99,17 @@ impl Signal {
 
     /// Takes one from the count; waits until there is one.
     ///
+    /// ```
+    /// use ipc_sync::{Process, Semaphore, Signal};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let ready = Semaphore::signal(0)?;
+    /// let dead: Process<()> = Process::spawn(|_ready: Signal| std::process::abort(), ready.clone())?;
+    /// assert!(ready.acquire().unwrap_err().is_abandoned()); // nobody is left who could release it
+    /// dead.join().unwrap_err();
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Abandoned`] if nobody is left who could release one.
     #[doc(alias = "sem_wait")]
@@ -102,6 +127,18 @@ impl Signal {
     }
 
     /// Takes one from the count; waits for `timeout` at most.
+    ///
+    /// ```
+    /// use ipc_sync::Semaphore;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let items = Semaphore::signal(1)?;
+    /// items.try_acquire()?;
+    /// assert!(items.try_acquire().unwrap_err().is_would_block());
+    /// assert!(items.acquire_timeout(Duration::from_millis(10)).unwrap_err().is_timeout());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Timeout`], [`Error::Abandoned`].
@@ -126,6 +163,19 @@ impl Signal {
     }
 
     /// Raises the count by `n` in one step.
+    ///
+    /// ```
+    /// use ipc_sync::{Error, Semaphore, Signal};
+    ///
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let items = Semaphore::signal(0)?;
+    /// items.release_many(3)?; // three are ready: up to three waiters go on
+    /// items.acquire()?;
+    /// assert_eq!(items.value()?, 2);
+    /// assert!(matches!(items.release_many(Signal::MAX), Err(Error::OutOfRange { .. })));
+    /// assert_eq!(items.value()?, 2); // nothing has changed
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`release`](Signal::release).
