@@ -162,6 +162,21 @@ impl<T: Pod> Array<T> {
 
     /// As [`create_in`](Array::create_in), of `len` elements whose bytes are all zero.
     ///
+    /// ```
+    /// use ipc_shm::{Array, Segment, Value};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // A number and an array side by side in one piece of memory.
+    /// let row_at = Value::<u64>::size().next_multiple_of(Segment::ALIGNMENT);
+    /// let segment = Segment::anonymous(row_at + Array::<f32>::size(100)?)?;
+    /// let (filled, row) = (Value::create_in(&segment, 0, 0u64)?, Array::<f32>::create_zeroed_in(&segment, row_at, 100)?);
+    /// row.set(0, 1.5)?;
+    /// filled.set(1)?;
+    /// assert!(!row.is_empty());
+    /// assert_eq!(Array::<f32>::open_in(&segment, row_at)?.get(0)?, 1.5);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`create_in`](Array::create_in), and [`Error::TooMany`].
     pub fn create_zeroed_in(segment: &Segment, offset: usize, len: usize) -> Result<Array<T>> {
@@ -235,6 +250,24 @@ impl<T: Pod> Array<T> {
 
     /// Takes the lock; waits for `timeout` at most, also while a stopped process has it.
     ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// let array = ipc_shm::Array::new(&[1u8, 2, 3])?;
+    /// let elements = array.lock()?;
+    /// std::thread::scope(|scope| {
+    ///     // Another thread, or another process.
+    ///     scope.spawn(|| {
+    ///         assert!(array.try_lock().unwrap_err().is_would_block());
+    ///         assert!(array.lock_timeout(Duration::from_millis(10)).unwrap_err().is_timeout());
+    ///     });
+    /// });
+    /// drop(elements);
+    /// assert_eq!(array.try_lock()?.len(), 3);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`is_timeout`](Error::is_timeout) if the time passed; else as [`lock`](Array::lock).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<ArrayGuard<'_, T>> {
@@ -286,6 +319,29 @@ impl<T: Pod> Array<T> {
     }
 
     /// As [`lock_or_repair`](Array::lock_or_repair), but waits for `timeout` at most.
+    ///
+    /// ```
+    /// use ipc_shm::Array;
+    /// use std::{thread, time::Duration};
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// let counts = Array::new(&[4u32, 4])?;
+    /// let theirs = counts.clone();
+    /// let fails = thread::spawn(move || {
+    ///     let _elements = theirs.lock().unwrap();
+    ///     panic!("in the middle"); // with the lock: that counts as a death
+    /// });
+    /// assert!(fails.join().is_err());
+    ///
+    /// // Who cannot repair it leaves it as it is, for somebody who can.
+    /// assert!(counts.try_lock_or_repair(|_counts, _pid| false).unwrap_err().is_owner_died());
+    /// let repair = |counts: &mut [u32], _pid| {
+    ///     counts.fill(0);
+    ///     true
+    /// };
+    /// assert_eq!(*counts.lock_or_repair_timeout(Duration::from_millis(50), repair)?, [0, 0]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`is_timeout`](Error::is_timeout) if the time passed.
@@ -372,6 +428,17 @@ impl<T: Pod> Array<T> {
     }
 
     /// Copies elements over all that there are, under the lock.
+    ///
+    /// ```
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// let array = ipc_shm::Array::new(&[1i16, 2, 3])?;
+    /// array.fill(-1)?;
+    /// assert_eq!(array.to_vec()?, [-1; 3]);
+    /// array.copy_from_slice(&[7, 8, 9])?;
+    /// assert_eq!(array.get(2)?, 9);
+    /// assert!(array.copy_from_slice(&[7, 8]).is_err()); // all, or `write_at`
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Length`] if these are more or fewer; as [`lock`](Array::lock).

@@ -13,9 +13,36 @@ use crate::{Error, Result};
 /// The numbers that processes can share without a lock: `u8` to `u64`, `i8` to `i64`, `f32` and `f64`.
 ///
 /// A `bool` is not among them, as not every byte is one, nor `usize`, as two programs may disagree on its size.
+///
+/// ```
+/// use ipc_shm::{AtomicArray, Scalar};
+///
+/// fn mean<T: Scalar + Into<f64>>(numbers: &AtomicArray<T>) -> f64 {
+///     numbers.to_vec().into_iter().map(Into::into).sum::<f64>() / numbers.len() as f64
+/// }
+///
+/// # fn main() -> ipc_shm::Result<()> {
+/// assert_eq!(mean(&AtomicArray::new(&[1u8, 2])?), 1.5);
+/// assert_eq!(mean(&AtomicArray::new(&[0.5f32, 0.25])?), 0.375);
+/// # Ok(()) }
+/// ```
 pub trait Scalar: Machine {}
 
 /// The integers among the [`Scalar`]s: the machine adds to them, and combines their bits, in one step.
+///
+/// ```
+/// use ipc_shm::{AtomicValue, Integer};
+///
+/// /// The first of `count` numbers that nobody else gets.
+/// fn reserve<T: Integer>(next: &AtomicValue<T>, count: T) -> T {
+///     next.fetch_add(count)
+/// }
+///
+/// # fn main() -> ipc_shm::Result<()> {
+/// let next = AtomicValue::new(100u16)?;
+/// assert_eq!((reserve(&next, 10), reserve(&next, 1)), (100, 110));
+/// # Ok(()) }
+/// ```
 pub trait Integer: Scalar + Arithmetic {}
 
 impl<T: Machine> Scalar for T {}
@@ -157,6 +184,14 @@ impl<T: Integer> Atomic<T> {
 
     /// Subtracts from the number, and returns what it was. It wraps around at the ends of its type; to stop there, use
     /// [`fetch_update`](Atomic::fetch_update) with `checked_sub`.
+    ///
+    /// ```
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// let left = ipc_shm::Value::unlocked(2u32)?;
+    /// assert_eq!(left.fetch_sub(1), 2);
+    /// assert_eq!(left.fetch_sub(1), 1); // who gets 1 was the last
+    /// # Ok(()) }
+    /// ```
     #[inline]
     pub fn fetch_sub(&self, value: T) -> T {
         T::fetch_sub(&self.0, value)
@@ -318,6 +353,18 @@ impl<T: Scalar> AtomicArray<T> {
 
     /// As [`create_in`](AtomicArray::create_in), of `len` zeros.
     ///
+    /// ```
+    /// use ipc_shm::{AtomicArray, Segment};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let segment = Segment::anonymous(AtomicArray::<u64>::size(1000)?)?;
+    /// let counts = AtomicArray::<u64>::create_zeroed_in(&segment, 0, 1000)?;
+    /// counts.fetch_add(7, 5)?;
+    /// assert_eq!(counts.fetch_sub(7, 1)?, 5);
+    /// assert_eq!(AtomicArray::<u64>::open_in(&segment, 0)?.get(7)?, 4);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`create_in`](AtomicArray::create_in), and [`Error::TooMany`].
     pub fn create_zeroed_in(segment: &Segment, offset: usize, len: usize) -> Result<AtomicArray<T>> {
@@ -465,6 +512,16 @@ impl<T: Scalar> AtomicArray<T> {
     }
 
     /// Sets all numbers to `value`, one after another.
+    ///
+    /// ```
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// let array = ipc_shm::AtomicArray::<u8>::zeroed(3)?;
+    /// array.fill(9);
+    /// assert_eq!(array.to_vec(), [9; 3]);
+    /// array.copy_from_slice(&[1, 2, 3])?;
+    /// assert_eq!((array.get(1)?, array.is_empty()), (2, false));
+    /// # Ok(()) }
+    /// ```
     pub fn fill(&self, value: T) {
         fence(Ordering::Release);
         self.as_slice().iter().for_each(|to| T::store(&to.0, value, Ordering::Relaxed));

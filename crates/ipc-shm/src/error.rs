@@ -1,6 +1,26 @@
 //! What can go wrong.
 
 /// Why an operation on shared memory, or on what lies in it, did not succeed.
+///
+/// ```
+/// use ipc_shm::{Array, Error, SharedMemory};
+///
+/// # fn main() -> ipc_shm::Result<()> {
+/// let array = Array::new(&[1u8, 2])?;
+/// assert!(matches!(array.get(2), Err(Error::Index { index: 2, len: 2 })));
+/// let error = SharedMemory::anonymous(10)?.write_at(8, b"abc").unwrap_err();
+/// assert_eq!(error.to_string(), "3 bytes at offset 8 are not aligned, or do not lie in a memory of 10 bytes");
+///
+/// // Of the errors of a lock, those that a caller decides by:
+/// let _elements = array.lock()?;
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         let error = array.try_lock().unwrap_err();
+///         assert!(error.is_would_block() && !error.is_timeout() && !error.is_owner_died());
+///     });
+/// });
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

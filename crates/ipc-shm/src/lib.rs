@@ -23,7 +23,28 @@
 //! [`Value`] and [`Array`] can lie side by side in a [`Segment`], by `create_in` and `open_in`, with each other and with the locks of `ipc-sync`;
 //! if that has a name, send the memory and open them in it.
 //!
-//! Not here: locks by themselves (`ipc-sync`), queues (`ipc-queue`), objects in a server process (`ipc-manager`).
+//! Start at [`Value`] for a number, [`Array`] for many, [`SharedMemory`] for bytes and for Python at the other end. What a death leaves, and
+//! who is told, is said at each type; [`Error`] tells what can go wrong.
+//!
+//! Not here: locks by themselves ([`ipc-sync`](ipc_sync)), queues ([`ipc-queue`](../ipc_queue/index.html)), objects in a server process
+//! ([`ipc-manager`](../ipc_manager/index.html)), messages ([`ipc-pipe`](../ipc_pipe/index.html)). Processes: [`ipc-core`](ipc_core).
+//!
+//! # Examples
+//!
+//! Complete programs, each run by `cargo run --example` and its name:
+//!
+//! | program | shows | what differs from Python |
+//! |---|---|---|
+//! | [`shm_values`](../../../examples/shm_values.rs) | a number and an array that a child changes: `Value`, `Array` | the type parameter says what a typecode does |
+//! | [`shm_squares`](../../../examples/shm_squares.rs) | a child squares a list into an array and leaves the sum in a value | the array's lock is held until the sum is there, too |
+//! | [`shm_counter`](../../../examples/shm_counter.rs) | counting under a lock, and without one; and how counts get lost | `update` and `fetch_add` in place of `+=` |
+//! | [`shm_concurrent`](../../../examples/shm_concurrent.rs) | two processes change one named array at the same time | no change is lost |
+//! | [`shm_mmap`](../../../examples/shm_mmap.rs) | a writer and a reader open memory by its name and use it as a file | a cursor in place of an `mmap` object |
+//! | [`shm_list`](../../../examples/shm_list.rs) | `ShareableList`: numbers and texts side by side | room is counted in bytes, so no text is cut |
+//! | [`shm_name`](../../../examples/shm_name.rs) | programs started one by one, which share only a name | the last one removes the name |
+//! | [`shm_scope`](../../../examples/shm_scope.rs) | the name goes also if its maker is killed | by a watcher; opening removes nothing, as the resource tracker there does |
+//! | [`shm_picture`](../../../examples/shm_picture.rs) | several processes paint one picture without a lock | elements are atomics |
+//! | [`shm_python`](../../../examples/shm_python.rs) | Python opens the same memory | `unregister`, or Python removes the name |
 //!
 //! # From Python
 //!
@@ -31,11 +52,14 @@
 //! |---|---|
 //! | `shared_memory.SharedMemory(create=True, size=n)`, `(name)` | [`SharedMemory::create`], [`SharedMemory::open`] |
 //! | `shm.buf[i:j]` | [`read_at`](SharedMemory::read_at), [`write_at`](SharedMemory::write_at), or a [`cursor`](SharedMemory::cursor) |
+//! | `shm.name`, `shm.size` | [`name`](SharedMemory::name), [`size`](SharedMemory::size), which is exactly what was asked for |
 //! | `shm.close()`, `shm.unlink()` | drop the handle; [`Ownership`], [`SharedMemory::unlink`] |
 //! | `ShareableList` | [`ShareableList`], the same bytes |
 //! | `SharedMemoryManager` | [`Scope`] |
 //! | `Value`, `Array` | [`Value`], [`Array`] |
-//! | `RawValue`, `RawArray`, `lock=False` | [`AtomicValue`], [`AtomicArray`] |
+//! | typecodes `b B h H i I q Q f d` | `i8 u8 i16 u16 i32 u32 i64 u64 f32 f64`; `l` and `L` are 64 bits here; `c` is `u8` |
+//! | `v.get_lock()`, `v.get_obj()` | the guard of [`Value::lock`], [`Array::lock`] |
+//! | `RawValue`, `RawArray`, `lock=False` | [`AtomicValue`], [`AtomicArray`]; `fetch_add` and `update` lose nothing |
 //! | `mmap.mmap(-1, n)` | [`SharedMemory::anonymous`], [`SharedMemory::cursor`] |
 //!
 //! Python 3.8 to 3.13 opens ours and we open Python's. Mind that a Python process removes the name of what it has only opened when it

@@ -143,6 +143,17 @@ impl ShareableList {
 
     /// As [`create_with`](Self::create_with), in the layout that only Python 3.8 knows.
     ///
+    /// ```
+    /// use ipc_shm::{ShareableList, SharedMemory};
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// # let name = &format!("ipc-doc-list-38-{}", std::process::id());
+    /// let list = ShareableList::create_for_python_3_8(["spam"], |size| SharedMemory::create(name, size))?;
+    /// assert_eq!(list.name(), Some(name.as_str()));
+    /// assert_eq!(ShareableList::open(name)?.get(0)?, "spam".into()); // either layout is understood
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As `create_with`.
     pub fn create_for_python_3_8<I: Into<Item>>(
@@ -189,6 +200,19 @@ impl ShareableList {
 
     /// Takes the list that lies in a memory; if that was opened for reading only, so is the list.
     ///
+    /// ```
+    /// use ipc_shm::{Error, ShareableList, SharedMemory};
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// let list = ShareableList::anonymous(["a", "b"])?;
+    /// let again = ShareableList::from_memory(list.memory().clone())?;
+    /// list.set(1, "c")?;
+    /// assert_eq!(again.get(1)?, "c".into());
+    /// let memory = SharedMemory::anonymous(3)?; // too short even for a list without elements
+    /// assert!(matches!(ShareableList::from_memory(memory), Err(Error::Layout(_))));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Layout`](Error::Layout) if there is none.
     pub fn from_memory(memory: SharedMemory) -> Result<ShareableList> {
@@ -207,6 +231,21 @@ impl ShareableList {
     }
 
     /// Replaces an element, also by one of another type. Nothing is written if there is an error.
+    ///
+    /// ```
+    /// use ipc_shm::{Error, Item, ShareableList};
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// let list = ShareableList::anonymous([Item::from("short"), 1.into()])?;
+    /// assert_eq!(list.room(0)?, 8);
+    /// list.set(0, 2.5)?; // another type
+    /// list.set(0, "eight...")?;
+    /// assert!(matches!(list.set(0, "nine....."), Err(Error::TooLong { needed: 9, room: 8 })));
+    /// assert!(matches!(list.set(0, "nul\0"), Err(Error::TrailingNul)));
+    /// assert_eq!(list.get(0)?, "eight...".into()); // nothing was written
+    /// assert!(matches!(list.set(2, 1), Err(Error::Index { index: 2, len: 2 })));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Index`](Error::Index); [`TooLong`](Error::TooLong) for its room; [`TrailingNul`](Error::TrailingNul);
@@ -246,6 +285,18 @@ impl ShareableList {
     }
 
     /// Where the first element is that equals `item`, which includes its type.
+    ///
+    /// ```
+    /// use ipc_shm::{Item, ShareableList};
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// let list = ShareableList::anonymous([Item::Int(1), Item::Float(1.0), Item::Int(1)])?;
+    /// assert_eq!(list.index(&1.0.into())?, Some(1)); // in Python it would be 0
+    /// assert_eq!(list.count(&1.into())?, 2); // in Python 3
+    /// assert_eq!(list.index(&true.into())?, None);
+    /// assert_eq!((list.format(0)?, list.format(1)?), ("q".to_string(), "d".to_string()));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// An element before it cannot be read, see [`get`](Self::get).
@@ -314,6 +365,18 @@ impl<'de> Deserialize<'de> for ShareableList {
 }
 
 /// The elements of a [`ShareableList`].
+///
+/// ```
+/// # fn main() -> ipc_shm::Result<()> {
+/// let list = ipc_shm::ShareableList::anonymous([1, 2, 3])?;
+/// let mut backwards = Vec::new();
+/// for item in list.iter().rev() {
+///     backwards.push(i64::try_from(item?)?); // each may be unreadable by itself
+/// }
+/// assert_eq!(backwards, [3, 2, 1]);
+/// assert_eq!((list.is_empty(), list.to_vec()?.len()), (false, list.len()));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
     list: &'a ShareableList,

@@ -97,6 +97,19 @@ impl SharedMemory {
 
     /// As [`create`](SharedMemory::create), and says who removes the name.
     ///
+    /// ```
+    /// use ipc_shm::{Ownership, SharedMemory};
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// # let name = &format!("doc-owned-{}", std::process::id());
+    /// // For programs that come when this one has ended, and somebody removes it.
+    /// drop(SharedMemory::create_owned(name, 100, Ownership::Persistent)?);
+    /// assert_eq!(SharedMemory::open(name)?.size(), 100);
+    /// SharedMemory::unlink(name)?;
+    /// assert!(SharedMemory::open(name).is_err());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`create`](SharedMemory::create).
     pub fn create_owned(name: &str, size: usize, ownership: Ownership) -> Result<SharedMemory> {
@@ -114,6 +127,20 @@ impl SharedMemory {
 
     /// As [`open`](SharedMemory::open), for reading: writing is [`Error::ReadOnly`], and the kernel would not let it through.
     ///
+    /// ```
+    /// use ipc_shm::{Error, SharedMemory};
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// # let name = &format!("doc-read-only-{}", std::process::id());
+    /// let ours = SharedMemory::create(name, 16)?;
+    /// let theirs = SharedMemory::open_read_only(name)?;
+    /// ours.write_at(0, b"look")?;
+    /// assert_eq!(theirs.to_vec(0, 4)?, b"look");
+    /// assert!(theirs.is_read_only());
+    /// assert!(matches!(theirs.write_at(0, b"mine"), Err(Error::ReadOnly)));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`open`](SharedMemory::open).
     pub fn open_read_only(name: &str) -> Result<SharedMemory> {
@@ -122,6 +149,21 @@ impl SharedMemory {
 
     /// Opens memory by its name or makes it, with [`Ownership::LastUser`]: whoever comes first makes it. Of several that come at once,
     /// one does.
+    ///
+    /// ```
+    /// use ipc_shm::{Error, SharedMemory};
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// # let name = &format!("doc-open-or-create-{}", std::process::id());
+    /// let first = SharedMemory::open_or_create(name, 64)?; // makes it
+    /// let second = SharedMemory::open_or_create(name, 64)?; // finds it
+    /// assert!(matches!(SharedMemory::open_or_create(name, 65), Err(Error::Size { expected: 65, found: 64 })));
+    /// drop(first);
+    /// assert!(SharedMemory::open(name).is_ok());
+    /// drop(second); // the last one
+    /// assert!(SharedMemory::open(name).is_err());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`open`](SharedMemory::open) and [`create`](SharedMemory::create); [`Error::Size`] if it exists with another size.
@@ -153,6 +195,25 @@ impl SharedMemory {
     /// Removes all names that dead processes of this user have left, and returns them. Persistent ones, foreign programs' and those
     /// that somebody has are left alone.
     ///
+    /// ```
+    /// use ipc_shm::{Process, SharedMemory};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let name = format!("doc-scavenge-{}", std::process::id());
+    /// let victim: Process<()> = Process::spawn(
+    ///     |name: String| {
+    ///         let _memory = SharedMemory::create(&name, 100).unwrap();
+    ///         std::process::abort(); // and cannot remove the name
+    ///     },
+    ///     name.clone(),
+    /// )?;
+    /// victim.join().unwrap_err();
+    /// assert!(SharedMemory::open(&name).is_err()); // nobody's any more, so it is not opened
+    /// SharedMemory::scavenge()?;
+    /// assert!(SharedMemory::unlink(&name).is_err()); // nothing to be removed is left
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// The names cannot be listed.
     pub fn scavenge() -> Result<Vec<String>> {
@@ -175,6 +236,20 @@ impl SharedMemory {
     }
 
     /// The segment, to put objects with locks into it, or to ask who has it.
+    ///
+    /// ```
+    /// use ipc_shm::{SharedMemory, Value};
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// # let name = &format!("doc-segment-{}", std::process::id());
+    /// let memory = SharedMemory::create(name, Value::<u64>::size())?;
+    /// assert_eq!(memory.name(), Some(name.as_str()));
+    /// let visits = Value::create_in(memory.segment(), 0, 0u64)?;
+    /// // Another program, which knows the name only:
+    /// Value::<u64>::open_in(SharedMemory::open(name)?.segment(), 0)?.update(|visits| *visits += 1)?;
+    /// assert_eq!(visits.get()?, 1);
+    /// # Ok(()) }
+    /// ```
     pub fn segment(&self) -> &Segment {
         &self.0
     }
@@ -188,6 +263,20 @@ impl SharedMemory {
     }
 
     /// Copies bytes in.
+    ///
+    /// ```
+    /// use ipc_shm::{Error, SharedMemory};
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// let memory = SharedMemory::anonymous(10)?;
+    /// memory.write_at(6, b"abcd")?;
+    /// let mut two = [0; 2];
+    /// memory.read_at(7, &mut two)?;
+    /// assert_eq!(&two, b"bc");
+    /// assert!(matches!(memory.write_at(7, b"abcd"), Err(Error::OutOfBounds { offset: 7, len: 4, size: 10 })));
+    /// assert_eq!(memory.to_vec(6, 4)?, b"abcd"); // as it was
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::OutOfBounds`], [`Error::ReadOnly`]: nothing was copied.
@@ -218,6 +307,23 @@ impl SharedMemory {
     }
 
     /// Eight bytes, at an offset that is a multiple of 8, as an atomic.
+    ///
+    /// ```
+    /// use ipc_shm::{Process, SharedMemory};
+    /// use std::sync::atomic::Ordering;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let memory = SharedMemory::anonymous(64)?;
+    /// let count = |memory: SharedMemory| drop(memory.atomic_u64(8).unwrap().fetch_add(5, Ordering::SeqCst));
+    /// let children = [Process::spawn(count, memory.clone())?, Process::spawn(count, memory.clone())?];
+    /// for child in children {
+    ///     child.join()?;
+    /// }
+    /// assert_eq!(memory.atomic_u64(8)?.load(Ordering::SeqCst), 10);
+    /// memory.atomic_u32(4)?.store(1, Ordering::SeqCst);
+    /// assert!(memory.atomic_u64(4).is_err()); // not aligned
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::OutOfBounds`], also for an offset that is no multiple; [`Error::ReadOnly`].
@@ -267,6 +373,20 @@ impl<'de> Deserialize<'de> for SharedMemory {
 
 /// Reads, writes and seeks in [`SharedMemory`], as Python's `mmap` objects do. It ends at the end of the memory: reading there gives no
 /// bytes, writing writes fewer than asked, and then none.
+///
+/// ```
+/// use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let memory = ipc_shm::SharedMemory::anonymous(8)?;
+/// let mut cursor = memory.cursor();
+/// assert_eq!(cursor.write(b"one\ntwo\nthree")?, 8); // as many as there is room for
+/// assert_eq!(cursor.write(b"more")?, 0);
+/// let mut lines = BufReader::new(memory.cursor()).lines(); // a cursor of its own
+/// assert_eq!(lines.next().transpose()?.as_deref(), Some("one"));
+/// assert_eq!(cursor.seek(SeekFrom::End(-4))?, 4);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Cursor {
     memory: SharedMemory,

@@ -212,6 +212,28 @@ impl<T: Pod> Value<T> {
 
     /// As [`update`](Value::update), but waits for the lock for `timeout` at most.
     ///
+    /// ```
+    /// use ipc_shm::Value;
+    /// use std::{thread, time::Duration};
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// let total = Value::new(10u64)?;
+    /// let soon = Duration::from_millis(10);
+    /// total.update_timeout(soon, |total| *total += 1)?;
+    /// total.set_timeout(soon, total.get_timeout(soon)? * 2)?;
+    ///
+    /// let guard = total.lock()?;
+    /// thread::scope(|scope| {
+    ///     // Another thread, or another process: in time, and nothing has changed.
+    ///     scope.spawn(|| {
+    ///         assert!(total.update_timeout(soon, |total| *total = 0).unwrap_err().is_timeout());
+    ///         assert!(total.get_timeout(soon).unwrap_err().is_timeout());
+    ///     });
+    /// });
+    /// assert_eq!(*guard, 22);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`lock_timeout`](Value::lock_timeout): `change` is not called.
     pub fn update_timeout<R>(&self, timeout: Duration, change: impl FnOnce(&mut T) -> R) -> Result<R> {
@@ -250,6 +272,24 @@ impl<T: Pod> Value<T> {
     }
 
     /// Takes the lock; waits for `timeout` at most, also while a stopped process has it.
+    ///
+    /// ```
+    /// use ipc_shm::Value;
+    /// use std::{thread, time::Duration};
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// let total = Value::new(1u64)?;
+    /// let guard = total.try_lock()?;
+    /// thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         assert!(total.try_lock().unwrap_err().is_would_block());
+    ///         assert!(total.lock_timeout(Duration::from_millis(10)).unwrap_err().is_timeout());
+    ///     });
+    /// });
+    /// drop(guard);
+    /// *total.lock_timeout(Duration::from_millis(10))? += 1;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`is_timeout`](crate::Error::is_timeout) if the time passed; else as [`lock`](Value::lock).
@@ -301,6 +341,25 @@ impl<T: Pod> Value<T> {
     }
 
     /// As [`lock_or_repair`](Value::lock_or_repair), but waits for `timeout` at most.
+    ///
+    /// ```
+    /// use ipc_shm::Value;
+    /// use std::{thread, time::Duration};
+    ///
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// let total = Value::new(10u64)?;
+    /// let theirs = total.clone();
+    /// // A panic in `update` has the lock: that counts as a death.
+    /// assert!(thread::spawn(move || theirs.update(|_total| panic!("in the middle"))).join().is_err());
+    ///
+    /// assert!(total.try_lock_or_repair(|_total, _pid| false).unwrap_err().is_owner_died()); // as it is, for others
+    /// let repair = |total: &mut u64, _pid| {
+    ///     *total = 0;
+    ///     true
+    /// };
+    /// assert_eq!(*total.lock_or_repair_timeout(Duration::from_millis(50), repair)?, 0);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`is_timeout`](crate::Error::is_timeout) if the time passed.
