@@ -5,6 +5,40 @@ use std::{fmt, io};
 use ipc_core::CodecError;
 
 /// Why an operation on a queue did not succeed.
+///
+/// ```
+/// use ipc_queue::{Consumer, Error, Queue};
+/// use std::time::Duration;
+///
+/// /// Adds up what comes, until nothing comes for a while, or never again.
+/// fn sum(numbers: &Consumer<u32>) -> Result<(u32, &'static str), Error> {
+///     let mut sum = 0;
+///     loop {
+///         match numbers.get_timeout(Duration::from_millis(10)) {
+///             Ok(number) => sum += number,
+///             Err(error) if error.is_timeout() => return Ok((sum, "so far")),
+///             Err(error) if error.is_end() => return Ok((sum, "in all")), // closed, or no producer is left
+///             Err(error) => return Err(error),
+///         }
+///     }
+/// }
+///
+/// # fn main() -> ipc_queue::Result<()> {
+/// let (producer, consumer) = Queue::new()?.split();
+/// producer.put_many(&[1, 2])?;
+/// assert_eq!(sum(&consumer)?, (3, "so far"));
+/// producer.put(3)?;
+/// drop(producer);
+/// assert_eq!(sum(&consumer)?, (3, "in all"));
+///
+/// // In one process, what each call would say:
+/// let queue = Queue::<u32>::new()?;
+/// assert!(queue.try_get().unwrap_err().is_would_block());
+/// assert!(consumer.try_get().unwrap_err().is_disconnected());
+/// queue.close()?;
+/// assert!(queue.get().unwrap_err().is_closed());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -166,6 +200,22 @@ impl From<ipc_sync::Error> for Error {
 }
 
 /// A value that could not be put, and why. With `?` it becomes the [`Error`], and the value is dropped.
+///
+/// ```
+/// use ipc_queue::Queue;
+///
+/// # fn main() -> ipc_queue::Result<()> {
+/// let (urgent, others) = (Queue::<String>::bounded(1)?, Queue::<String>::new()?);
+/// for job in ["first", "second"] {
+///     // What finds no room in the one goes to the other.
+///     if let Err(failed) = urgent.try_put(job.to_string()) {
+///         assert!(failed.error.is_would_block());
+///         others.put(failed.value)?;
+///     }
+/// }
+/// assert_eq!(others.get()?, "second");
+/// # Ok(()) }
+/// ```
 pub struct PutError<B> {
     /// What was to be put.
     pub value: B,
@@ -198,6 +248,18 @@ impl<B> From<PutError<B>> for Error {
 }
 
 /// Why not all of several values could be put. With `?` it becomes the [`Error`].
+///
+/// ```
+/// # fn main() -> ipc_queue::Result<()> {
+/// let queue = ipc_queue::Queue::<u8>::bounded(2)?;
+/// let values = [1, 2, 3, 4];
+/// let failed = queue.try_put_many(&values).unwrap_err();
+/// assert_eq!(failed.to_string(), "only 2 values were put");
+/// queue.get_many(2)?;
+/// queue.put_many(&values[failed.put..])?; // the others
+/// assert_eq!(queue.get_many(2)?, [3, 4]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("only {put} values were put")]
 pub struct PutManyError {

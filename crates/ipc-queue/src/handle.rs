@@ -371,6 +371,19 @@ impl<T, C> End<T, C> {
 }
 
 /// What goes on in a queue, as it was just now. The counts of what has happened may miss what a killed process was doing.
+///
+/// ```
+/// # fn main() -> ipc_queue::Result<()> {
+/// let queue = ipc_queue::Queue::<u32>::new()?;
+/// queue.put_many(&[1, 2, 3])?;
+/// let lease = queue.lease()?;
+/// let stats = queue.stats()?;
+/// assert_eq!((stats.items, stats.unfinished, stats.participants), (2, 3, 1));
+/// drop(lease);
+/// assert_eq!(*queue.lease()?, 1);
+/// assert_eq!(queue.stats()?.redeliveries, 1);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {

@@ -16,8 +16,8 @@ use crate::{Error, Result};
 /// The mark of a reservation in what a process knows about the queue: as long as one is open, the memory stays mapped.
 const PLACE: usize = 0;
 
-/// Room for a message, to be filled in place and committed. It holds the producers' lock, so it stays in its thread, and nobody else can put
-/// anything meanwhile: fill it, and commit. What is not filled is what the memory contained. If it is dropped, or its process dies, the
+/// Room for a message, to be filled in place and committed. It holds the producers' lock, so it stays in its thread, and nobody else can
+/// put anything meanwhile: fill it, and commit. What is not filled is what the memory contained. If it is dropped, or its process dies, the
 /// message never was.
 ///
 /// It gives out no slice, as another process that has the memory could write there at any time.
@@ -98,6 +98,22 @@ impl<'a> Reservation<'a> {
 
     /// Puts the message into the queue.
     ///
+    /// ```
+    /// use ipc_queue::{Bytes, Queue};
+    /// use std::io::Write;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let lines = Queue::<Vec<u8>, Bytes>::new()?;
+    /// drop(lines.reserve(100)?); // never was
+    /// let mut room = lines.reserve(6)?;
+    /// assert_eq!((room.len(), room.is_empty()), (6, false));
+    /// write!(room, "line {}", 1)?; // one after the other, as to a file
+    /// room.commit()?;
+    /// assert_eq!(lines.get()?, b"line 1");
+    /// assert!(lines.is_empty());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Closed`] if the queue was closed meanwhile; [`Error::Forked`].
     pub fn commit(mut self) -> Result<()> {
@@ -141,8 +157,29 @@ impl fmt::Debug for Reservation<'_> {
     }
 }
 
-/// The next message, read where it lies. [`release`](Peek::release) takes it; if it is dropped, or its process dies, it goes to the next one
-/// who asks.
+/// The next message, read where it lies. [`release`](Peek::release) takes it; if it is dropped, or its process dies, it goes to the next
+/// one who asks.
+///
+/// ```
+/// use ipc_queue::{Bytes, Queue};
+///
+/// # fn main() -> ipc_queue::Result<()> {
+/// let frames = Queue::<Vec<u8>, Bytes>::new()?;
+/// frames.put_many(&[b"Akeep me".to_vec(), b"Bdrop me".to_vec()])?;
+/// loop {
+///     let frame = frames.peek()?;
+///     if frame.byte(0)? == b'A' {
+///         frame.release(); // taken, and never copied
+///         continue;
+///     }
+///     let mut text = vec![0; frame.len() - 1];
+///     frame.read_at(1, &mut text)?;
+///     assert_eq!((&text[..], frame.deliveries(), frame.is_empty()), (&b"drop me"[..], 1, false));
+///     break; // dropped: it goes to the next one who asks
+/// }
+/// assert_eq!(frames.peek()?.deliveries(), 2);
+/// # Ok(()) }
+/// ```
 #[must_use = "a message that is not released goes back to the queue"]
 pub struct Peek<'a> {
     core: &'a Core,

@@ -45,7 +45,7 @@ use crate::{DeadLetter, Error, PutError, PutManyError, Result, Settings};
 /// ```
 ///
 /// # References
-/// CPython `multiprocessing.JoinableQueue`.
+/// CPython `multiprocessing.JoinableQueue`, whose `join` waits for ever for the task of a worker that was killed.
 pub struct JoinableQueue<T, C = Postcard>(End<T, C>);
 
 puts!(JoinableQueue);
@@ -79,6 +79,19 @@ impl<T, C> JoinableQueue<T, C> {
 
     /// Declares the oldest task done that this thread has taken and not declared done.
     ///
+    /// ```
+    /// use ipc_queue::{Error, JoinableQueue};
+    ///
+    /// # fn main() -> ipc_queue::Result<()> {
+    /// let tasks = JoinableQueue::<u32>::bounded(10)?;
+    /// tasks.put_many(&[1, 2])?;
+    /// assert_eq!(tasks.get()?, 1);
+    /// tasks.task_done()?;
+    /// assert!(matches!(tasks.task_done(), Err(Error::NoTask))); // as Python's ValueError: called too many times
+    /// assert_eq!(tasks.unfinished(), 1);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::NoTask`] if there is none; [`Error::Forked`].
     pub fn task_done(&self) -> Result<()> {
@@ -98,6 +111,29 @@ impl<T, C> JoinableQueue<T, C> {
 
     /// Waits until all tasks are done that were put.
     ///
+    /// ```
+    /// use ipc_queue::{JoinableQueue, Process};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tasks = JoinableQueue::<u32>::new()?;
+    /// tasks.put(1)?;
+    /// let victim: Process<()> = Process::spawn(
+    ///     |tasks: JoinableQueue<u32>| {
+    ///         tasks.get().unwrap();
+    ///         std::process::abort(); // before it is done
+    ///     },
+    ///     tasks.clone(),
+    /// )?;
+    /// victim.join().unwrap_err();
+    /// assert_eq!(tasks.get()?, 1); // the task has come back
+    /// tasks.task_done()?;
+    /// tasks.join()?;
+    ///
+    /// tasks.put(2)?;
+    /// assert!(tasks.join().unwrap_err().is_disconnected()); // nobody is left who could do it
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Disconnected`] when nobody is left who could do them.
     pub fn join(&self) -> Result<()> {
@@ -105,6 +141,21 @@ impl<T, C> JoinableQueue<T, C> {
     }
 
     /// The same, but waits for `timeout` at most.
+    ///
+    /// ```
+    /// use ipc_queue::JoinableQueue;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> ipc_queue::Result<()> {
+    /// let tasks = JoinableQueue::<u32>::new()?;
+    /// tasks.try_put(1)?;
+    /// let task = tasks.get_timeout(Duration::from_millis(10))?;
+    /// assert!(tasks.join_timeout(Duration::from_millis(10)).unwrap_err().is_timeout()); // taken, but not done
+    /// assert_eq!(task, 1);
+    /// tasks.task_done()?;
+    /// tasks.join_timeout(Duration::from_millis(10))?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`join`](JoinableQueue::join), [`Error::Timeout`].
@@ -145,6 +196,20 @@ impl<T, C: Decode<T>> JoinableQueue<T, C> {
     }
 
     /// Takes all tasks that were delivered too often; they do not count as unfinished.
+    ///
+    /// ```
+    /// use ipc_queue::{JoinableQueue, Settings};
+    ///
+    /// # fn main() -> ipc_queue::Result<()> {
+    /// let tasks = JoinableQueue::<u32>::with(&Settings::new().max_deliveries(1))?;
+    /// tasks.put(13)?;
+    /// let theirs = tasks.clone();
+    /// std::thread::spawn(move || theirs.get().unwrap()).join().unwrap(); // ends without `task_done`
+    /// assert!(tasks.try_get().unwrap_err().is_would_block()); // nobody gets it again
+    /// assert_eq!(tasks.take_dead_letters()?.len(), 1);
+    /// assert_eq!(tasks.unfinished(), 0);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`Queue::take_dead_letters`](crate::Queue::take_dead_letters).

@@ -248,8 +248,30 @@ impl Core {
 /// [`deliveries`](Lease::deliveries); the same if the lease is dropped. So it is delivered at least once: somebody who has done
 /// all the work and is killed before `ack` has somebody else do it again.
 ///
-/// A lease belongs to its process, not to the thread, and holds up nobody: its message does not lie in the ring any more. If it is forgotten
-/// (`mem::forget`) the message stays with this process until that ends.
+/// A lease belongs to its process, not to the thread, and holds up nobody: its message does not lie in the ring any more. If it is
+/// forgotten (`mem::forget`) the message stays with this process until that ends.
+///
+/// ```
+/// use ipc_queue::{Process, Queue};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let jobs = Queue::<String>::new()?;
+/// jobs.put("render".to_string())?;
+/// let victim: Process<()> = Process::spawn(
+///     |jobs: Queue<String>| {
+///         let _job = jobs.lease().unwrap();
+///         std::process::abort(); // in the middle of the work
+///     },
+///     jobs.clone(),
+/// )?;
+/// victim.join().unwrap_err();
+///
+/// let job = jobs.lease()?;
+/// assert_eq!((job.as_str(), job.deliveries()), ("render", 2));
+/// job.ack()?; // not before the work is done
+/// assert_eq!(jobs.stats()?.unfinished, 0);
+/// # Ok(()) }
+/// ```
 #[must_use = "a lease that is dropped goes back to the queue"]
 pub struct Lease<T> {
     /// `None` once it was taken out.
@@ -318,6 +340,21 @@ impl<T: fmt::Debug> fmt::Debug for Lease<T> {
 
 /// A message that was delivered as often as [`Settings::max_deliveries`](crate::Settings::max_deliveries) allows, and never
 /// acknowledged.
+///
+/// ```
+/// use ipc_queue::{Queue, Settings};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let jobs = Queue::<String>::with(&Settings::new().max_deliveries(1))?;
+/// jobs.put("cannot be done".to_string())?;
+/// drop(jobs.lease()?);
+/// jobs.try_lease().unwrap_err(); // nobody gets it again
+/// for letter in jobs.take_dead_letters()? {
+///     assert_eq!((letter.value?.as_str(), letter.deliveries), ("cannot be done", 1));
+///     assert_eq!(letter.bytes.len(), 15); // as they were in the queue: the length, and the text
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct DeadLetter<T> {
     /// The message, if it is one: that it cannot be decoded may be why it is here.

@@ -36,8 +36,8 @@ use crate::{DeadLetter, Error, Lease, PutError, PutManyError, Result, Settings};
 /// ```
 ///
 /// A `Queue` is both ends, as in Python, so a process can get back what it put itself. Give each process the end that it needs
-/// ([`split`](Queue::split), [`producer`](Queue::producer), [`consumer`](Queue::consumer)), and receivers also learn when nobody is left who could put
-/// something:
+/// ([`split`](Queue::split), [`producer`](Queue::producer), [`consumer`](Queue::consumer)), and receivers also learn when nobody is left
+/// who could put something:
 ///
 /// ```
 /// use ipc_queue::{Process, Producer, Queue};
@@ -58,28 +58,63 @@ use crate::{DeadLetter, Error, Lease, PutError, PutManyError, Result, Settings};
 /// # Ok(()) }
 /// ```
 ///
-/// A process that waits with a bare `Queue`, its only handle, which it once shared, gets `Disconnected` when no other process has the queue any
-/// more and nothing is under a lease: nobody could end the wait. So give threads handles of their own.
+/// A process that waits with a bare `Queue`, its only handle, which it once shared, gets `Disconnected` when no other process has the queue
+/// any more and nothing is under a lease: nobody could end the wait. So give threads handles of their own.
 ///
 /// There is no thread behind it: when [`put`](Queue::put) returns the message can be taken, so there is nothing to be joined or flushed
 /// before the process ends (Python's `join_thread`, `cancel_join_thread`).
 ///
 /// # When a process dies
 ///
-/// A killed producer: what it put is there; the message it was just putting is there or not. A killed consumer: what it was just taking goes
-/// to another one, before everything else; what `get` has returned it had. With [`lease`](Queue::lease) a message stays the queue's until
-/// it is acknowledged. Whoever waits goes on at once if the dead process had a lock, and within about 100 ms after the kernel
-/// has closed its files in the other cases. The memory is gone with the last process that has the queue.
+/// A killed producer: what it put is there; the message it was just putting is there or not. A killed consumer: what it was just taking
+/// goes to another one, before everything else; what `get` has returned it had. With [`lease`](Queue::lease) a message stays the queue's
+/// until it is acknowledged. Whoever waits goes on at once if the dead process had a lock, and within about 100 ms after the kernel has
+/// closed its files in the other cases. The memory is gone with the last process that has the queue.
 ///
 /// # References
 /// CPython `multiprocessing.Queue`, `SimpleQueue`.
 #[doc(alias = "SimpleQueue")]
 pub struct Queue<T, C = Postcard>(pub(crate) End<T, C>);
 
-/// The end of a [`Queue`] that puts.
+/// The end of a [`Queue`] that puts. Cloned, passed on and sent as the queue. When the last one is gone (a whole queue counts as one),
+/// dropped or with its process, consumers get what is there and then [`Disconnected`](crate::Error::Disconnected).
+///
+/// ```
+/// use ipc_queue::{Consumer, Process, Queue};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (jobs, theirs) = Queue::<String>::bounded(10)?.split();
+/// let worker = Process::spawn(|jobs: Consumer<String>| jobs.get().unwrap().len(), theirs)?; // the only consumer
+/// jobs.put("count me".to_string())?;
+/// assert_eq!(worker.join()?, 8);
+///
+/// // Nobody takes anything any more. A producer learns that when the queue is full, at the latest.
+/// let failed = (0..).find_map(|n| jobs.put(format!("job {n}")).err());
+/// assert!(failed.is_some_and(|failed| failed.error.is_disconnected()));
+/// # Ok(()) }
+/// ```
 pub struct Producer<T, C = Postcard>(pub(crate) End<T, C>);
 
-/// The end of a [`Queue`] that takes.
+/// The end of a [`Queue`] that takes. Cloned, passed on and sent as the queue. When the last one is gone (a whole queue counts as one),
+/// dropped or with its process, producers get [`Disconnected`](crate::Error::Disconnected); what is in the queue is gone with its last handle.
+///
+/// ```
+/// use ipc_queue::{Process, Producer, Queue};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (theirs, lines) = Queue::<String>::new()?.split();
+/// let writer: Process<()> = Process::spawn(
+///     |lines: Producer<String>| {
+///         lines.put("first".to_string()).unwrap();
+///         std::process::abort();
+///     },
+///     theirs, // the only producer
+/// )?;
+/// assert_eq!(lines.get()?, "first"); // what a killed process had put is there
+/// assert!(lines.get().unwrap_err().is_disconnected()); // and then this is the end
+/// writer.join().unwrap_err();
+/// # Ok(()) }
+/// ```
 pub struct Consumer<T, C = Postcard>(pub(crate) End<T, C>);
 
 impl<T, C> Queue<T, C> {
@@ -132,6 +167,18 @@ impl<T, C> Queue<T, C> {
 
     /// Opens the queue of that name.
     ///
+    /// ```
+    /// use ipc_queue::{Ownership, Queue, Settings};
+    ///
+    /// # fn main() -> ipc_queue::Result<()> {
+    /// let name = format!("sizes-{}", std::process::id());
+    /// assert!(Queue::<u64>::open_named(&name).is_err()); // not yet
+    /// let _sizes = Queue::<u64>::create_named(&name, &Settings::new(), Ownership::Creator)?;
+    /// assert!(Queue::<u64>::open_named(&name)?.is_empty());
+    /// assert!(Queue::<String>::open_named(&name).is_err()); // messages of another type
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// There is none ([`NoSuchName`](ipc_core::Error::NoSuchName)); or it is for another type, another codec, or not a queue
     /// ([`Incompatible`](ipc_core::Error::Incompatible)). Types are compared by their names, without paths, and sizes.
@@ -139,8 +186,8 @@ impl<T, C> Queue<T, C> {
         Ok(Queue(End::open_named(name)?))
     }
 
-    /// The two ends, in place of the queue. (A queue of which ends were only made, and which is still there, counts as both; also if another
-    /// variable has got its name.)
+    /// The two ends, in place of the queue. (A queue of which ends were only made, and which is still there, counts as both; also if
+    /// another variable has got its name.)
     pub fn split(self) -> (Producer<T, C>, Consumer<T, C>) {
         (self.producer(), self.consumer())
     }
@@ -151,6 +198,19 @@ impl<T, C> Queue<T, C> {
     }
 
     /// The end that takes.
+    ///
+    /// ```
+    /// # fn main() -> ipc_queue::Result<()> {
+    /// let queue = ipc_queue::Queue::<u32>::new()?;
+    /// let (producer, consumer) = (queue.producer(), queue.consumer());
+    /// producer.put(1)?;
+    /// drop(producer);
+    /// assert_eq!(consumer.get()?, 1);
+    /// assert!(consumer.try_get().unwrap_err().is_would_block()); // `queue` is there, by which more could be put
+    /// drop(queue);
+    /// assert!(consumer.try_get().unwrap_err().is_disconnected());
+    /// # Ok(()) }
+    /// ```
     pub fn consumer(&self) -> Consumer<T, C> {
         Consumer(self.0.as_role(Roles::CONSUMER))
     }
@@ -161,6 +221,19 @@ gets!(Queue Consumer);
 ends!(Queue BOTH; Producer PRODUCER; Consumer CONSUMER;);
 
 /// The values of a queue as they come; see [`Queue::iter`].
+///
+/// ```
+/// # fn main() -> ipc_queue::Result<()> {
+/// let (producer, consumer) = ipc_queue::Queue::<u32>::new()?.split();
+/// producer.put_many(&[1, 2, 3])?;
+/// drop(producer); // else the iterator would wait for more
+/// let mut sum = 0;
+/// for number in &consumer {
+///     sum += number?; // one that cannot be decoded does not end it
+/// }
+/// assert_eq!(sum, 6);
+/// # Ok(()) }
+/// ```
 pub struct Iter<'a, T, C> {
     end: &'a End<T, C>,
     is_over: bool,

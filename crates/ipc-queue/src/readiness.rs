@@ -33,6 +33,9 @@ use crate::{Error, Result};
 ///
 /// With epoll: the descriptor is readable when it is time to look. Then take what there is, with the `try_` calls, until they say
 /// `WouldBlock`, and call [`rearm`](Readiness::rearm), which says whether something has come meanwhile.
+///
+/// # References
+/// eventfd(2), epoll(7); CPython `multiprocessing.connection.wait` with a queue's private `_reader`.
 pub struct Readiness {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -70,6 +73,22 @@ impl Readiness {
 
     /// After everything was taken: the descriptor becomes unreadable until there is something again. Returns whether there is something
     /// already, or nothing will ever come; then it stays readable.
+    ///
+    /// ```
+    /// use ipc_queue::{Queue, wait};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let queue = Queue::<u32>::new()?;
+    /// let readiness = queue.readiness()?; // its descriptor could be in an epoll set
+    /// queue.put(1)?;
+    /// wait(&[&readiness], Duration::MAX)?;
+    /// while queue.try_get().is_ok() {}
+    /// assert!(!readiness.rearm()); // nothing has come meanwhile
+    /// queue.put(2)?;
+    /// assert!(readiness.rearm()); // and now something has
+    /// # Ok(()) }
+    /// ```
     pub fn rearm(&self) -> bool {
         if !self.shared.core.segment().is_original() {
             return true; // in a forked copy all that is left is to find that out

@@ -12,7 +12,8 @@ use crate::{Error, Result};
 /// use ipc_queue::{Queue, Settings};
 ///
 /// # fn main() -> ipc_queue::Result<()> {
-/// let queue: Queue<String> = Queue::with(&Settings::new().items(100).max_message(64 << 10))?;
+/// let settings = Settings::new().items(100).max_message(64 << 10).max_deliveries(5);
+/// let queue: Queue<String> = Queue::with(&settings)?;
 /// assert_eq!(queue.capacity(), Some(100));
 /// # Ok(()) }
 /// ```
@@ -45,24 +46,59 @@ impl Settings {
 
     /// So many bytes of messages at most, with 8 more for each; rounded up to a power of two and to whole pages. Messages longer than a
     /// quarter of it go another way, which takes system calls and a copy more: make it longer if there are many of them.
+    ///
+    /// ```
+    /// use ipc_queue::{Error, Queue, Settings};
+    ///
+    /// # fn main() -> ipc_queue::Result<()> {
+    /// let queue: Queue<Vec<u8>> = Queue::with(&Settings::new().ring(16 << 20))?; // for many messages of up to 4 MiB
+    /// queue.put(vec![0; 4_000_000])?;
+    /// assert!(queue.stats()?.memory >= 16 << 20);
+    /// assert!(matches!(Queue::<u8>::with(&Settings::new().ring(0)), Err(Error::Setting { min: 1, .. })));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn ring(self, bytes: usize) -> Settings {
         Settings { ring: bytes as u64, ..self }
     }
 
-    /// No message is longer than so many bytes, encoded. Those that do not fit into the ring's quarter take four times this at most together.
+    /// No message is longer than so many bytes, encoded. Those that do not fit into the ring's quarter take four times this at most
+    /// together.
+    ///
+    /// ```
+    /// use ipc_queue::{Error, Queue, Settings};
+    ///
+    /// # fn main() -> ipc_queue::Result<()> {
+    /// let queue: Queue<String> = Queue::with(&Settings::new().max_message(100))?;
+    /// let failed = queue.put("x".repeat(100)).unwrap_err();
+    /// assert!(matches!(failed.error, Error::TooLarge { len: 101, max: 100 })); // its length is encoded, too
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn max_message(self, bytes: usize) -> Settings {
         Settings { max_message: bytes as u64, ..self }
     }
 
     /// So many leases can be open at a time. Each takes a little more than 1 KiB.
+    ///
+    /// ```
+    /// use ipc_queue::{Error, Queue, Settings};
+    ///
+    /// # fn main() -> ipc_queue::Result<()> {
+    /// let queue: Queue<u32> = Queue::with(&Settings::new().leases(1))?;
+    /// queue.put_many(&[1, 2])?;
+    /// let first = queue.lease()?;
+    /// assert!(matches!(queue.lease(), Err(Error::LeaseLimit { max: 1 }))); // the message stays in the queue
+    /// first.ack()?;
+    /// assert_eq!(*queue.lease()?, 2);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn leases(self, leases: usize) -> Settings {
         Settings { leases: leases as u64, ..self }
     }
 
-    /// A message that was delivered so often without success becomes a [dead letter](crate::DeadLetter). 0 is no limit.
+    /// A message that was delivered so often without success becomes a [dead letter](crate::DeadLetter): see its example. 0 is no limit.
     #[must_use]
     pub fn max_deliveries(self, deliveries: u32) -> Settings {
         Settings { max_deliveries: u64::from(deliveries), ..self }

@@ -27,7 +27,8 @@ use crate::{Error, PutError, PutManyError, Result, Settings, sys};
 /// Makes a queue for one producer and one consumer: the same promise as [`Queue`](crate::Queue), several times the speed.
 ///
 /// Each end belongs to one owner: it cannot be cloned, its calls want it exclusively, and sending it, as an argument of a process or in a
-/// message over a connection, moves it; what is left after it was sent by reference still counts as that end until it is dropped, so drop it. [`Settings::items`] counts here as well; leases there are none.
+/// message over a connection, moves it; what is left after it was sent by reference still counts as that end until it is dropped, so drop
+/// it. [`Settings::items`] counts here as well; leases there are none.
 ///
 /// ```
 /// use ipc_queue::{Postcard, Process, Settings, SpscProducer, spsc};
@@ -54,6 +55,9 @@ use crate::{Error, PutError, PutManyError, Result, Settings, sys};
 ///
 /// # Errors
 /// As [`Queue::with`](crate::Queue::with).
+///
+/// # References
+/// membarrier(2), by which the ends do without barriers of their own.
 pub fn spsc<T, C>(settings: &Settings) -> Result<(SpscProducer<T, C>, SpscConsumer<T, C>)> {
     let settings = Settings { leases: 0, ..settings.checked()? };
     let segment = Segment::sparse(settings.layout())?;
@@ -63,9 +67,47 @@ pub fn spsc<T, C>(settings: &Settings) -> Result<(SpscProducer<T, C>, SpscConsum
 }
 
 /// The end of a queue for one producer and one consumer that puts; see [`spsc()`].
+///
+/// ```
+/// use ipc_queue::{Postcard, Settings, spsc};
+/// use std::time::Duration;
+///
+/// # fn main() -> ipc_queue::Result<()> {
+/// let (mut producer, mut consumer) = spsc::<u8, Postcard>(&Settings::new().items(2))?;
+/// producer.put(1)?;
+/// producer.put_many(&[2])?;
+/// assert_eq!(producer.len(), 2);
+/// assert!(producer.is_full() && producer.try_put(3).unwrap_err().error.is_would_block());
+/// assert!(producer.put_timeout(3, Duration::from_millis(10)).unwrap_err().error.is_timeout());
+/// assert_eq!(consumer.get_many(10)?, [1, 2]);
+/// assert!(producer.is_empty());
+/// producer.put_bytes(&[3])?; // as the codec writes it
+/// producer.close()?;
+/// assert_eq!(consumer.get()?, 3);
+/// assert!(consumer.get().unwrap_err().is_closed());
+/// # Ok(()) }
+/// ```
 pub struct SpscProducer<T, C = Postcard>(End<T, C>);
 
 /// The end of a queue for one producer and one consumer that takes; see [`spsc()`].
+///
+/// ```
+/// use ipc_queue::{Bytes, Settings, spsc};
+/// use std::time::Duration;
+///
+/// # fn main() -> ipc_queue::Result<()> {
+/// let (mut producer, mut consumer) = spsc::<Vec<u8>, Bytes>(&Settings::new())?;
+/// assert!(consumer.is_empty() && consumer.try_get().unwrap_err().is_would_block());
+/// assert!(consumer.get_timeout(Duration::from_millis(10)).unwrap_err().is_timeout());
+/// producer.put_many(&[b"one".to_vec(), b"two".to_vec()])?;
+/// drop(producer);
+/// let mut bytes = Vec::new();
+/// consumer.get_bytes_into(&mut bytes)?; // in memory that is there already
+/// assert_eq!((&bytes[..], consumer.len()), (&b"one"[..], 1));
+/// assert_eq!(consumer.get_many(10)?, [b"two"]);
+/// assert!(consumer.get().unwrap_err().is_disconnected());
+/// # Ok(()) }
+/// ```
 pub struct SpscConsumer<T, C = Postcard>(End<T, C>);
 
 struct End<T, C> {

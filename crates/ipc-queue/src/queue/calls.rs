@@ -10,6 +10,21 @@ macro_rules! puts {
             /// The error has what was passed, so with a reference it cannot be boxed by `?` (it is not `'static`): there,
             /// `.map_err(Error::from)` before it.
             ///
+            /// ```
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let (producer, consumer) = ipc_queue::Queue::<String>::new()?.split();
+            /// producer.put("given away".to_string())?;
+            /// let kept = "kept".to_string();
+            /// producer.put(&kept)?;
+            /// assert_eq!(consumer.get_many(10)?, ["given away", "kept"]);
+            ///
+            /// drop(consumer);
+            /// let failed = producer.put(kept).unwrap_err(); // nobody is left who could take it
+            /// assert!(failed.error.is_disconnected());
+            /// assert_eq!(failed.value, "kept");
+            /// # Ok(()) }
+            /// ```
+            ///
             /// # Errors
             /// The value comes back in the error: [`Closed`](crate::Error::Closed), [`Disconnected`](crate::Error::Disconnected) when no
             /// consumer is left (one that was killed is noticed when the queue is full), [`TooLarge`](crate::Error::TooLarge),
@@ -31,6 +46,21 @@ macro_rules! puts {
 
             /// Puts a value; waits for `timeout` at most, also while a stopped process has the lock.
             ///
+            /// ```
+            /// use ipc_queue::Queue;
+            /// use std::time::Duration;
+            ///
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let queue = Queue::<u32>::bounded(1)?;
+            /// queue.try_put(1)?;
+            /// assert!(queue.try_put(2).unwrap_err().error.is_would_block()); // Python's `queue.Full`
+            /// let late = queue.put_timeout(2, Duration::from_millis(10)).unwrap_err();
+            /// assert!(late.error.is_timeout());
+            /// queue.get()?;
+            /// queue.put_timeout(late.value, Duration::from_millis(10))?; // the same value again
+            /// # Ok(()) }
+            /// ```
+            ///
             /// # Errors
             /// [`Timeout`](crate::Error::Timeout); else as [`put`](Self::put).
             pub fn put_timeout<B: Borrow<T>>(&self, value: B, timeout: Duration) -> Result<(), PutError<B>> {
@@ -47,6 +77,22 @@ macro_rules! puts {
             }
 
             /// Puts as many of several values as there is room for.
+            ///
+            /// ```
+            /// use ipc_queue::Queue;
+            /// use std::time::Duration;
+            ///
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let queue = Queue::<u32>::bounded(3)?;
+            /// queue.put_many(&[1, 2])?;
+            /// let values = [3, 4, 5];
+            /// let failed = queue.try_put_many(&values).unwrap_err();
+            /// assert_eq!((failed.put, failed.error.is_would_block()), (1, true));
+            /// let rest = &values[failed.put..]; // to be put later
+            /// assert_eq!(queue.put_many_timeout(rest, Duration::from_millis(10)).unwrap_err().put, 0);
+            /// assert_eq!(queue.get_many(10)?, [1, 2, 3]);
+            /// # Ok(()) }
+            /// ```
             ///
             /// # Errors
             /// How many were put, with [`WouldBlock`](crate::Error::WouldBlock) if there was no room for the next one.
@@ -66,6 +112,20 @@ macro_rules! puts {
         impl<T, C> $end<T, C> {
             /// Puts a value that is encoded already.
             ///
+            /// ```
+            /// use ipc_queue::Queue;
+            ///
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// // What is only passed on need not be decoded.
+            /// let (from, to) = (Queue::<(u32, String)>::new()?, Queue::<(u32, String)>::new()?);
+            /// from.put((7, "seven".to_string()))?;
+            /// let mut bytes = Vec::new();
+            /// from.get_bytes_into(&mut bytes)?;
+            /// to.put_bytes(&bytes)?;
+            /// assert_eq!(to.get()?, (7, "seven".to_string()));
+            /// # Ok(()) }
+            /// ```
+            ///
             /// # Errors
             /// As [`put`](Self::put).
             pub fn put_bytes(&self, bytes: &[u8]) -> Result<()> {
@@ -82,6 +142,18 @@ macro_rules! puts {
 
             /// Puts a value that is encoded already; waits for `timeout` at most.
             ///
+            /// ```
+            /// use ipc_queue::{Bytes, Queue};
+            /// use std::time::Duration;
+            ///
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let queue = Queue::<Vec<u8>, Bytes>::bounded(1)?;
+            /// queue.try_put_bytes(b"first")?;
+            /// assert!(queue.try_put_bytes(b"second").unwrap_err().is_would_block());
+            /// assert!(queue.put_bytes_timeout(b"second", Duration::from_millis(10)).unwrap_err().is_timeout());
+            /// # Ok(()) }
+            /// ```
+            ///
             /// # Errors
             /// As [`put_timeout`](Self::put_timeout).
             pub fn put_bytes_timeout(&self, bytes: &[u8], timeout: Duration) -> Result<()> {
@@ -89,7 +161,7 @@ macro_rules! puts {
             }
 
             /// Room for a message of `len` encoded bytes, to be filled in place; waits until there is so much. Nobody else can put
-            /// anything until it is committed or dropped.
+            /// anything until it is committed or dropped. See [`Reservation`] for an example.
             ///
             /// # Errors
             /// [`TooLarge`](crate::Error::TooLarge) for more than the ring holds; else as [`put`](Self::put).
@@ -107,6 +179,20 @@ macro_rules! puts {
 
             /// The same, but waits for `timeout` at most.
             ///
+            /// ```
+            /// use ipc_queue::{Bytes, Error, Queue};
+            /// use std::time::Duration;
+            ///
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let queue = Queue::<Vec<u8>, Bytes>::bounded(1)?;
+            /// let mut room = queue.reserve(3)?;
+            /// room.write_at(0, b"abc")?;
+            /// assert!(matches!(queue.try_reserve(3), Err(Error::AlreadyLocked))); // one at a time
+            /// room.commit()?;
+            /// assert!(queue.reserve_timeout(3, Duration::from_millis(10)).unwrap_err().is_timeout()); // it is full
+            /// # Ok(()) }
+            /// ```
+            ///
             /// # Errors
             /// As [`reserve`](Self::reserve), [`Timeout`](crate::Error::Timeout).
             pub fn reserve_timeout(&self, len: usize, timeout: Duration) -> Result<Reservation<'_>> {
@@ -121,6 +207,16 @@ macro_rules! gets {
     ($($end:ident)*) => { $(
         impl<T, C: Decode<T>> $end<T, C> {
             /// Takes the next value; waits until there is one.
+            ///
+            /// ```
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let (producer, consumer) = ipc_queue::Queue::<u32>::new()?.split();
+            /// producer.put(1)?;
+            /// drop(producer); // or its process ends, however it does
+            /// assert_eq!(consumer.get()?, 1);
+            /// assert!(consumer.get().unwrap_err().is_disconnected()); // nothing will ever come: no wait
+            /// # Ok(()) }
+            /// ```
             ///
             /// # Errors
             /// [`Closed`](crate::Error::Closed) or [`Disconnected`](crate::Error::Disconnected) when nothing is there and nothing will
@@ -142,6 +238,21 @@ macro_rules! gets {
             }
 
             /// Takes the next value; waits for `timeout` at most, also while a stopped process has the lock.
+            ///
+            /// ```
+            /// use ipc_queue::Queue;
+            /// use std::time::Duration;
+            ///
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let queue = Queue::<u32>::new()?;
+            /// assert!(queue.try_get().unwrap_err().is_would_block()); // Python's `queue.Empty`
+            /// assert!(queue.get_timeout(Duration::from_millis(10)).unwrap_err().is_timeout());
+            /// queue.put(5)?;
+            /// queue.close()?;
+            /// assert_eq!(queue.get_timeout(Duration::from_millis(10))?, 5);
+            /// assert!(queue.try_get().unwrap_err().is_closed()); // so that a loop knows when to end
+            /// # Ok(()) }
+            /// ```
             ///
             /// # Errors
             /// [`Timeout`](crate::Error::Timeout); else as [`get`](Self::get).
@@ -166,6 +277,20 @@ macro_rules! gets {
             }
 
             /// Takes what is there, at most `max` values; waits for `timeout` at most until there is one.
+            ///
+            /// ```
+            /// use ipc_queue::Queue;
+            /// use std::time::Duration;
+            ///
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let queue = Queue::<u32>::new()?;
+            /// assert!(queue.try_get_many(10).unwrap_err().is_would_block());
+            /// assert!(queue.get_many_timeout(10, Duration::from_millis(10)).unwrap_err().is_timeout());
+            /// queue.put_many(&[1, 2, 3])?;
+            /// assert_eq!(queue.get_many_timeout(1, Duration::from_millis(10))?, [1]);
+            /// assert_eq!(queue.get_many(10)?, [2, 3]); // does not wait for eight more
+            /// # Ok(()) }
+            /// ```
             ///
             /// # Errors
             /// As [`get_timeout`](Self::get_timeout).
@@ -206,6 +331,21 @@ macro_rules! gets {
 
             /// The same, but waits for `timeout` at most.
             ///
+            /// ```
+            /// use ipc_queue::Queue;
+            /// use std::time::Duration;
+            ///
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let jobs = Queue::<String>::new()?;
+            /// assert!(jobs.try_lease().unwrap_err().is_would_block());
+            /// assert!(jobs.lease_timeout(Duration::from_millis(10)).unwrap_err().is_timeout());
+            /// jobs.put("sweep".to_string())?;
+            /// assert_eq!(*jobs.try_lease()?, "sweep"); // dropped at once, so it goes back
+            /// jobs.lease_timeout(Duration::from_millis(10))?.ack()?;
+            /// assert!(jobs.is_empty());
+            /// # Ok(()) }
+            /// ```
+            ///
             /// # Errors
             /// As [`lease`](Self::lease), [`Timeout`](crate::Error::Timeout).
             pub fn lease_timeout(&self, timeout: Duration) -> Result<Lease<T>> {
@@ -213,6 +353,21 @@ macro_rules! gets {
             }
 
             /// Takes all messages that were delivered too often; see [`Settings::max_deliveries`].
+            ///
+            /// ```
+            /// use ipc_queue::{Queue, Settings};
+            ///
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let jobs = Queue::<String>::with(&Settings::new().max_deliveries(2))?;
+            /// jobs.put("cannot be done".to_string())?;
+            /// for _attempt in 1..=2 {
+            ///     drop(jobs.lease()?); // or the process dies
+            /// }
+            /// assert!(jobs.try_lease().is_err()); // nobody gets it a third time
+            /// let letters = jobs.take_dead_letters()?;
+            /// assert_eq!((letters.len(), letters[0].deliveries), (1, 2));
+            /// # Ok(()) }
+            /// ```
             ///
             /// # Errors
             /// [`Forked`](crate::Error::Forked); if none of them can be read: [`NoMemory`](crate::Error::NoMemory),
@@ -223,6 +378,15 @@ macro_rules! gets {
 
             /// The values one after the other, as they come: ends when [`get`](Self::get) would say `Closed` or `Disconnected`. It
             /// takes none ahead of its time.
+            ///
+            /// ```
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let (producer, consumer) = ipc_queue::Queue::<u32>::new()?.split();
+            /// producer.put_many(&[1, 2])?;
+            /// drop(producer);
+            /// assert_eq!(consumer.iter().collect::<Result<Vec<_>, _>>()?, [1, 2]);
+            /// # Ok(()) }
+            /// ```
             pub fn iter(&self) -> Iter<'_, T, C> {
                 Iter { end: &self.0, is_over: false }
             }
@@ -256,6 +420,21 @@ macro_rules! gets {
 
             /// The same, but waits for `timeout` at most.
             ///
+            /// ```
+            /// use ipc_queue::{Bytes, Queue};
+            /// use std::time::Duration;
+            ///
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let queue = Queue::<Vec<u8>, Bytes>::new()?;
+            /// let mut buffer = Vec::new(); // one for all messages
+            /// assert!(queue.try_get_bytes_into(&mut buffer).unwrap_err().is_would_block());
+            /// assert!(queue.get_bytes_into_timeout(&mut buffer, Duration::from_millis(10)).unwrap_err().is_timeout());
+            /// queue.put_bytes(b"abc")?;
+            /// queue.get_bytes_into(&mut buffer)?;
+            /// assert_eq!(buffer, b"abc");
+            /// # Ok(()) }
+            /// ```
+            ///
             /// # Errors
             /// As [`get_timeout`](Self::get_timeout).
             pub fn get_bytes_into_timeout(&self, to: &mut Vec<u8>, timeout: Duration) -> Result<()> {
@@ -263,7 +442,7 @@ macro_rules! gets {
             }
 
             /// Looks at the next message where it lies, without a copy; waits until there is one. Until it is released nobody else
-            /// gets it, and the ring's memory from there on stays in use: for a short time only.
+            /// gets it, and the ring's memory from there on stays in use: for a short time only. See [`Peek`] for an example.
             ///
             /// # Errors
             /// As [`get`](Self::get).
@@ -281,6 +460,21 @@ macro_rules! gets {
 
             /// The same, but waits for `timeout` at most.
             ///
+            /// ```
+            /// use ipc_queue::{Bytes, Queue};
+            /// use std::time::Duration;
+            ///
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let queue = Queue::<Vec<u8>, Bytes>::new()?;
+            /// assert!(queue.try_peek().unwrap_err().is_would_block());
+            /// assert!(queue.peek_timeout(Duration::from_millis(10)).unwrap_err().is_timeout());
+            /// queue.put_bytes(b"abc")?;
+            /// assert_eq!(queue.peek()?.len(), 3); // dropped: still there
+            /// queue.try_peek()?.release();
+            /// assert!(queue.is_empty());
+            /// # Ok(()) }
+            /// ```
+            ///
             /// # Errors
             /// As [`get_timeout`](Self::get_timeout).
             pub fn peek_timeout(&self, timeout: Duration) -> Result<Peek<'_>> {
@@ -288,7 +482,7 @@ macro_rules! gets {
             }
 
             /// Something that [`wait`](ipc_core::wait) and epoll can wait for together with others: it is ready when there is something
-            /// to take.
+            /// to take. See [`Readiness`] for an example.
             ///
             /// # Errors
             /// The limit of open files, or of threads, is reached.
@@ -316,6 +510,18 @@ macro_rules! ends {
             }
 
             /// Whether there is no room for even the smallest message, just now.
+            ///
+            /// ```
+            /// use ipc_queue::Queue;
+            ///
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let queue = Queue::<u32>::bounded(2)?;
+            /// assert_eq!((queue.capacity(), queue.is_empty()), (Some(2), true));
+            /// queue.put_many(&[1, 2])?;
+            /// assert_eq!((queue.len(), queue.is_full(), queue.stats()?.items), (2, true, 2));
+            /// assert_eq!(Queue::<u32>::new()?.capacity(), None);
+            /// # Ok(()) }
+            /// ```
             #[doc(alias = "full")]
             pub fn is_full(&self) -> bool {
                 self.0.is_full()
@@ -328,6 +534,18 @@ macro_rules! ends {
 
             /// Closes the queue, for everybody: nothing can be put any more; what is there can be taken, then receivers get
             /// [`Closed`](crate::Error::Closed). (Python's `close` concerns the calling process only; here that is to drop the handle.)
+            ///
+            /// ```
+            /// # fn main() -> ipc_queue::Result<()> {
+            /// let queue = ipc_queue::Queue::<u32>::new()?;
+            /// queue.put(1)?;
+            /// queue.close()?;
+            /// assert!(queue.is_closed());
+            /// assert!(queue.put(2).unwrap_err().error.is_closed());
+            /// assert_eq!(queue.get()?, 1); // what is there can be taken
+            /// assert!(queue.get().unwrap_err().is_closed());
+            /// # Ok(()) }
+            /// ```
             ///
             /// # Errors
             /// [`Forked`](crate::Error::Forked).
