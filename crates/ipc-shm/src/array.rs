@@ -15,9 +15,9 @@ use crate::{Error, Result};
 
 /// An array that processes share, with a lock. Python's `Array('d', 10)`.
 ///
-/// A handle: clone it, pass it to a process, send it in a message; all handles are the same array. Its length is fixed when it is
-/// made. The elements are plain data, of a type that is [`Pod`]: numbers, arrays of them, and structs of one's own with
-/// `#[derive(Pod, Zeroable)]`. The guard of [`lock`](Array::lock) is a slice; for a single task there are short forms that lock by themselves.
+/// A handle: clone it, pass it to a process, send it in a message; all handles are the same array. Its length is fixed when it is made. The
+/// elements are plain data, of a type that is [`Pod`]: numbers, arrays of them, and structs of one's own with `#[derive(Pod, Zeroable)]`.
+/// The guard of [`lock`](Array::lock) is a slice; for a single task there are short forms that lock by themselves.
 ///
 /// ```
 /// use ipc_core::Process;
@@ -69,6 +69,9 @@ use crate::{Error, Result};
 /// # When not to use it
 ///
 /// One lock is for the whole array. If processes work on single numbers, an [`AtomicArray`] keeps them from waiting for each other.
+///
+/// # References
+/// CPython `multiprocessing.Array`: `Lib/multiprocessing/sharedctypes.py`, class `SynchronizedArray`.
 #[derive(Clone)]
 pub struct Array<T: Pod> {
     lock: Mutex<Lease>,

@@ -48,7 +48,8 @@ pub trait Integer: Scalar + Arithmetic {}
 impl<T: Machine> Scalar for T {}
 impl<T: Arithmetic> Integer for T {}
 
-/// A number in shared memory, used without a lock: what an [`AtomicValue`](crate::AtomicValue) refers to, and an element of an [`AtomicArray`].
+/// A number in shared memory, used without a lock: what an [`AtomicValue`](crate::AtomicValue) refers to, and an element of an
+/// [`AtomicArray`].
 ///
 /// Every operation is one step that nobody can come between, also not a kill. All operations of all processes on all such numbers
 /// are in one order that everybody sees alike (sequentially consistent): who finds a number that another process has set also
@@ -63,7 +64,8 @@ impl<T: Arithmetic> Integer for T {}
 /// let n = Value::unlocked(10u32)?;
 /// assert_eq!(n.fetch_add(5), 10);
 /// assert_eq!(n.swap(1), 15);
-/// assert_eq!(n.get(), 1);
+/// n.set(2);
+/// assert_eq!(n.get(), 2);
 /// # Ok(()) }
 /// ```
 ///
@@ -295,8 +297,11 @@ impl<T: Scalar> fmt::Debug for Atomic<T> {
 ///
 /// # When a process dies
 ///
-/// Each element is as it was before an operation or as it is after it; of a [`write_at`](AtomicArray::write_at) some elements may be written and
-/// others not. Nobody is told. If they belong together, use an [`Array`](crate::Array), whose lock tells.
+/// Each element is as it was before an operation or as it is after it; of a [`write_at`](AtomicArray::write_at) some elements may be
+/// written and others not. Nobody is told. If they belong together, use an [`Array`](crate::Array), whose lock tells.
+///
+/// # References
+/// CPython `multiprocessing.sharedctypes.RawArray`.
 #[doc(alias = "RawArray")]
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
@@ -519,7 +524,7 @@ impl<T: Scalar> AtomicArray<T> {
     /// array.fill(9);
     /// assert_eq!(array.to_vec(), [9; 3]);
     /// array.copy_from_slice(&[1, 2, 3])?;
-    /// assert_eq!((array.get(1)?, array.is_empty()), (2, false));
+    /// assert_eq!((array.get(1)?, array.len(), array.is_empty()), (2, 3, false));
     /// # Ok(()) }
     /// ```
     pub fn fill(&self, value: T) {

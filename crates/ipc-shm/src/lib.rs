@@ -18,13 +18,13 @@
 //! | [`AtomicValue`], [`AtomicArray`] | numbers | atomics, no lock |
 //! | [`ShareableList`] | Python's list of numbers and texts | not locked, as Python's |
 //!
-//! All of them are handles: clone them, pass them to [`Process::spawn`], send them in messages. Anonymous ones live as long as somebody
-//! has them; what has a name is removed by its [`Ownership`], or with a [`Scope`], also when processes are killed.
-//! [`Value`] and [`Array`] can lie side by side in a [`Segment`], by `create_in` and `open_in`, with each other and with the locks of `ipc-sync`;
-//! if that has a name, send the memory and open them in it.
+//! All of them are handles: clone them, pass them to [`Process::spawn`], send them in messages. Anonymous ones live as long as somebody has
+//! them; what has a name is removed by its [`Ownership`], or with a [`Scope`], also when processes are killed. [`Value`] and [`Array`] can
+//! lie side by side in a [`Segment`], by `create_in` and `open_in`, with each other and with the locks of `ipc-sync`; if that has a name,
+//! send the memory and open them in it.
 //!
-//! Start at [`Value`] for a number, [`Array`] for many, [`SharedMemory`] for bytes and for Python at the other end. What a death leaves, and
-//! who is told, is said at each type; [`Error`] tells what can go wrong.
+//! Start at [`Value`] for a number, [`Array`] for many, [`SharedMemory`] for bytes and for Python at the other end. What a death leaves,
+//! and who is told, is said at each type; [`Error`] tells what can go wrong.
 //!
 //! Not here: locks by themselves ([`ipc-sync`](ipc_sync)), queues ([`ipc-queue`](../ipc_queue/index.html)), objects in a server process
 //! ([`ipc-manager`](../ipc_manager/index.html)), messages ([`ipc-pipe`](../ipc_pipe/index.html)). Processes: [`ipc-core`](ipc_core).

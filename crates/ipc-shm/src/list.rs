@@ -41,10 +41,10 @@ use crate::{Error, Result, SharedMemory};
 ///
 /// # Concurrency
 ///
-/// A list has no lock, as in Python: an element is several words, and whoever reads it while another process writes it may get an error or a
-/// value that nobody wrote. Put an `ipc_sync::Mutex` beside it where that can happen between Rust processes; a Python process
-/// needs an agreement of its own, such as a message that says whose turn it is. The same holds for a process that is killed
-/// while it writes: the element it was about may be of its new type with its old bytes, all others are as they were.
+/// A list has no lock, as in Python: an element is several words, and whoever reads it while another process writes it may get an error or
+/// a value that nobody wrote. Put an `ipc_sync::Mutex` beside it where that can happen between Rust processes; a Python process needs an
+/// agreement of its own, such as a message that says whose turn it is. The same holds for a process that is killed while it writes: the
+/// element it was about may be of its new type with its old bytes, all others are as they were.
 ///
 /// # Hostile memory
 ///
@@ -77,8 +77,8 @@ use crate::{Error, Result, SharedMemory};
 ///   to make a list for 3.8 there is [`create_for_python_3_8`](Self::create_for_python_3_8).
 ///
 /// A Python process that only *opens* a list removes its name when it ends, and with it the list for everybody who comes later: its
-/// resource tracker takes everything for its own that the process has seen (CPython issue 82300). The cure, in every version, is a line after
-/// the opening:
+/// resource tracker takes everything for its own that the process has seen (CPython issue 82300). The cure, in every version, is a line
+/// after the opening:
 ///
 /// ```python
 /// from multiprocessing import resource_tracker
@@ -277,6 +277,15 @@ impl ShareableList {
     }
 
     /// Reads all elements.
+    ///
+    /// ```
+    /// # fn main() -> ipc_shm::Result<()> {
+    /// let list = ipc_shm::ShareableList::anonymous(["a", "b"])?;
+    /// assert_eq!(list.to_vec()?, ["a".into(), "b".into()]);
+    /// let texts: Vec<String> = list.iter().map(|item| item?.try_into()).collect::<Result<_, _>>()?; // or of one type
+    /// assert_eq!(texts, ["a", "b"]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// That of the first that cannot be read, see [`get`](Self::get).

@@ -41,12 +41,12 @@ use crate::{Error, Result};
 ///
 /// # Names
 ///
-/// A name is a file in `/dev/shm`. It appears when the memory is complete, in one step, and who removes it is said by its
-/// [`Ownership`]. A name left by processes that were killed is taken over by the next [`create`](SharedMemory::create), and removed by
-/// [`scavenge`](SharedMemory::scavenge); in a [`Scope`] it does not even stay that long. It is recognised by the sticky bit of the file
-/// and by nobody's having locked it. Programs that remove names without asking, as [`unlink`](SharedMemory::unlink) and Python do, can
-/// in the same moment lead another process to remove a name that was made anew. As Python locks nothing, a name that Python has made is never taken for
-/// left over; one of ours that only Python still uses is: use [`Ownership::Persistent`] there.
+/// A name is a file in `/dev/shm`. It appears when the memory is complete, in one step, and who removes it is said by its [`Ownership`]. A
+/// name left by processes that were killed is taken over by the next [`create`](SharedMemory::create), and removed by
+/// [`scavenge`](SharedMemory::scavenge); in a [`Scope`] it does not even stay that long. It is recognised by the sticky bit of the file and
+/// by nobody's having locked it. Programs that remove names without asking, as [`unlink`](SharedMemory::unlink) and Python do, can in the
+/// same moment lead another process to remove a name that was made anew. As Python locks nothing, a name that Python has made is never
+/// taken for left over; one of ours that only Python still uses is: use [`Ownership::Persistent`] there.
 ///
 /// # When a process dies
 ///
@@ -119,8 +119,8 @@ impl SharedMemory {
     /// Opens memory by its name, whoever has made it.
     ///
     /// # Errors
-    /// [`ipc_core::Error::NoSuchName`], also for what dead processes have left; [`ipc_core::Error::Incompatible`] for an empty file, as a Python
-    /// program has for a moment while it makes one, or another user's.
+    /// [`ipc_core::Error::NoSuchName`], also for what dead processes have left; [`ipc_core::Error::Incompatible`] for an empty file, as a
+    /// Python program has for a moment while it makes one, or another user's.
     pub fn open(name: &str) -> Result<SharedMemory> {
         Ok(SharedMemory(Segment::open_named(name)?))
     }
@@ -254,7 +254,7 @@ impl SharedMemory {
         &self.0
     }
 
-    /// Copies bytes out.
+    /// Copies bytes out. Never waits: of what others write meanwhile, some bytes may be found and others not.
     ///
     /// # Errors
     /// [`Error::OutOfBounds`]: nothing was copied.
@@ -262,7 +262,7 @@ impl SharedMemory {
         self.0.read_at(offset, to).map_err(Error::of_memory)
     }
 
-    /// Copies bytes in.
+    /// Copies bytes in. Never waits; a process that is killed meanwhile has written some of them.
     ///
     /// ```
     /// use ipc_shm::{Error, SharedMemory};
@@ -372,7 +372,7 @@ impl<'de> Deserialize<'de> for SharedMemory {
 }
 
 /// Reads, writes and seeks in [`SharedMemory`], as Python's `mmap` objects do. It ends at the end of the memory: reading there gives no
-/// bytes, writing writes fewer than asked, and then none.
+/// bytes, writing writes fewer than asked, and then none. Like all copies it never waits.
 ///
 /// ```
 /// use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
@@ -455,6 +455,9 @@ impl Seek for Cursor {
 ///
 /// A small watcher process sees to that, of this same program. It is in a session of its own, so that Ctrl-C does not end it together
 /// with this process. Whoever has opened such memory keeps it; only the name goes.
+///
+/// # References
+/// CPython `multiprocessing.managers.SharedMemoryManager`, and its resource tracker.
 #[derive(Debug)]
 pub struct Scope(NameScope);
 

@@ -64,16 +64,20 @@ use crate::raw::{AtomicState, check_type};
 ///
 /// # When a process dies
 ///
-/// One that is killed while it has the lock, hence also within [`set`](Value::set) or [`update`](Value::update), may have changed half of the
-/// value. The lock goes on at once, but every call says so, by [`Error::Lock`](crate::Error::Lock) of `OwnerDied`, until somebody looks
-/// after the value with [`lock_or_repair`](Value::lock_or_repair). (Nobody can tell whether the dead one was only reading.) A panic with the
-/// lock counts as a death. If there is nothing that could be half changed, and for single numbers, [`Value::unlocked`] has no such worries.
+/// One that is killed while it has the lock, hence also within [`set`](Value::set) or [`update`](Value::update), may have changed half of
+/// the value. The lock goes on at once, but every call says so, by [`Error::Lock`](crate::Error::Lock) of `OwnerDied`, until somebody looks
+/// after the value with [`lock_or_repair`](Value::lock_or_repair). (Nobody can tell whether the dead one was only reading.) A panic with
+/// the lock counts as a death. If there is nothing that could be half changed, and for single numbers, [`Value::unlocked`] has no such
+/// worries.
 ///
 /// # Misuse
 ///
 /// As a value is a [`Mutex`] with short forms, all that is said there about its misuse holds: a second lock in the same thread is an
 /// error and not a hang, also by `get` while a guard is held; guards stay in their thread; a process that was forked without
 /// exec gets an error.
+///
+/// # References
+/// CPython `multiprocessing.Value`: `Lib/multiprocessing/sharedctypes.py`, class `Synchronized`.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
 pub struct Value<T: Pod>(Mutex<T>);
@@ -120,7 +124,7 @@ impl<T: Pod> Value<T> {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use ipc_shm::{Segment, Value};
     ///
-    /// let segment = Segment::anonymous(4096)?;
+    /// let segment = Segment::anonymous(128 + Value::<[f64; 2]>::size())?;
     /// let value = Value::create_in(&segment, 128, [1.5f64, 2.5])?;
     /// value.set([3.0, 4.0])?;
     /// // Whoever gets the segment opens it.
@@ -429,6 +433,9 @@ impl<T: Pod> fmt::Debug for Value<T> {
 ///
 /// For things that must change together: two numbers, or a number and a text. That is a [`Value`](crate::Value) of a struct. To wait
 /// until a number changes, use `ipc_sync::Condvar` or `Signal`.
+///
+/// # References
+/// CPython `multiprocessing.sharedctypes.RawValue`.
 #[doc(alias = "RawValue")]
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "")]

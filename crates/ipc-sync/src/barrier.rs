@@ -226,6 +226,17 @@ impl Barrier {
     ///
     /// Who comes like this in place of a party that has left hides its leaving. The place of a dead one it does not get.
     ///
+    /// ```
+    /// use ipc_sync::{Barrier, Process};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let barrier = Barrier::new(2)?;
+    /// let child = Process::spawn(|barrier: Barrier| barrier.wait().unwrap(), barrier.clone())?;
+    /// let index = barrier.wait()?;
+    /// assert_eq!(index + child.join()?, 0 + 1); // one was the first, one the last
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Broken`]; [`Error::Full`] if all places belong to parties that have enrolled; [`Error::Abandoned`];
     /// [`Error::Forked`].
@@ -326,8 +337,8 @@ impl Barrier {
         self.core().reset(true)
     }
 
-    /// Begins anew in any case: the barrier is not broken any more, and dead parties and such that have left have no place any more. Those who
-    /// wait just now get [`Error::Broken`].
+    /// Begins anew in any case: the barrier is not broken any more, and dead parties and such that have left have no place any more. Those
+    /// who wait just now get [`Error::Broken`].
     ///
     /// ```
     /// # fn main() -> ipc_sync::Result<()> {

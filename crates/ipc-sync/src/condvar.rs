@@ -36,17 +36,18 @@ const GRACE: Duration = Duration::from_millis(100);
 /// # Ok(()) }
 /// ```
 ///
-/// As everywhere a wait can end without a reason (here it does after 25 ms, later 90 ms, at the latest), and [`notify_one`](Condvar::notify_one) may
-/// wake several: so look at the value again, or use [`wait_while`](Condvar::wait_while). All who wait must use the same mutex.
+/// As everywhere a wait can end without a reason (here it does after 25 ms, later 90 ms, at the latest), and
+/// [`notify_one`](Condvar::notify_one) may wake several: so look at the value again, or use [`wait_while`](Condvar::wait_while). All who
+/// wait must use the same mutex.
 ///
 /// # When a process dies
 ///
 /// Notifying never waits for those who sleep, so dead ones hold up nobody. If the one who changed the value is killed before it has
-/// notified, the others find out within 25 ms, or 90 ms if they have waited for long. A wait returns, without the mutex, [`Error::OwnerDied`] if somebody died with that, and
-/// [`Error::Abandoned`] when nobody else has the condition variable any more: no other process, no message that is on
-/// its way, and no other handle in this process. So give threads that are to notify a handle of their own. A
-/// process that keeps a handle which it does not need keeps the others waiting: give the last one away. An object that never left
-/// its process is never abandoned, as its threads may have it by reference.
+/// notified, the others find out within 25 ms, or 90 ms if they have waited for long. A wait returns, without the mutex,
+/// [`Error::OwnerDied`] if somebody died with that, and [`Error::Abandoned`] when nobody else has the condition variable any more: no other
+/// process, no message that is on its way, and no other handle in this process. So give threads that are to notify a handle of their own. A
+/// process that keeps a handle which it does not need keeps the others waiting: give the last one away. An object that never left its
+/// process is never abandoned, as its threads may have it by reference.
 ///
 /// # References
 /// pthread_cond_wait(3), futex(2); CPython `multiprocessing.Condition`, whose `notify` hangs if a sleeper was killed.
@@ -108,8 +109,8 @@ impl Condvar {
         Ok(Condvar(segment.open(offset)?))
     }
 
-    /// Releases the mutex, waits until somebody notifies, for 25 ms at most, and takes the mutex again. What is notified after this thread took
-    /// the mutex is not missed.
+    /// Releases the mutex, waits until somebody notifies, for 25 ms at most, and takes the mutex again. What is notified after this thread
+    /// took the mutex is not missed.
     ///
     /// ```
     /// use ipc_sync::{Condvar, Mutex};
@@ -194,7 +195,8 @@ impl Condvar {
         Ok(guard)
     }
 
-    /// As [`wait_while`](Condvar::wait_while), for `timeout` at most; also tells whether the time passed and the condition still says to wait.
+    /// As [`wait_while`](Condvar::wait_while), for `timeout` at most; also tells whether the time passed and the condition still says to
+    /// wait.
     ///
     /// ```
     /// use ipc_sync::{Condvar, Mutex};

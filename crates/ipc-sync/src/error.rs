@@ -32,6 +32,22 @@ use crate::held::MAX_HELD;
 /// # drop(guard);
 /// # Ok(()) }
 /// ```
+///
+/// What callers branch on has a name of its own:
+///
+/// ```
+/// use ipc_sync::{Barrier, Event, Process, Semaphore};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// assert!(Semaphore::signal(0)?.try_acquire().unwrap_err().is_would_block());
+/// let barrier = Barrier::new(2)?;
+/// barrier.abort()?;
+/// assert!(barrier.wait().unwrap_err().is_broken());
+/// let go = Event::new()?;
+/// Process::spawn(|_go: Event| (), go.clone())?.join()?; // has it no more
+/// assert!(go.wait().unwrap_err().is_abandoned());
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -31,14 +31,13 @@ use crate::word::WaitWord;
 /// # When a process dies
 ///
 /// Setting and clearing are single steps. If the one who sets it is killed before it has woken the others, they find out within 25 ms, or
-/// 90 ms if they have waited for long.
-/// Who waits gets [`Error::Abandoned`](crate::Error::Abandoned) when nobody else has the event any more: no other process, no message that is
-/// on its way, and no other handle in this process. So give threads that are to set it a handle of their own. A
-/// process that keeps a handle which it does not need keeps the others waiting: give the last one away. An object that never left
-/// its process is never abandoned, as its threads may have it by reference.
+/// 90 ms if they have waited for long. Who waits gets [`Error::Abandoned`](crate::Error::Abandoned) when nobody else has the event any
+/// more: no other process, no message that is on its way, and no other handle in this process. So give threads that are to set it a handle
+/// of their own. A process that keeps a handle which it does not need keeps the others waiting: give the last one away. An object that
+/// never left its process is never abandoned, as its threads may have it by reference.
 ///
 /// # References
-/// CPython `multiprocessing.Event`.
+/// futex(2); CPython `multiprocessing.Event`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Event(View<EventState>);

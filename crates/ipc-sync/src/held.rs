@@ -7,7 +7,11 @@ use std::cell::Cell;
 
 use crate::{Error, Result};
 
-/// How many locks a thread may hold at a time, of all kinds together.
+/// How many locks a thread may hold at a time, of all kinds together: [`Error::TooManyHeld`] beyond it. The kernel hands on at most 2,048
+/// locks of a thread that dies.
+///
+/// # References
+/// get_robust_list(2); `ROBUST_LIST_LIMIT` in the kernel's `futex.h`.
 pub const MAX_HELD: u32 = 1000;
 
 thread_local! {

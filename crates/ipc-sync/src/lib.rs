@@ -81,8 +81,8 @@
 //! | `Barrier(n, action)` | [`Party::wait_with`]`(action)` |
 //! | `parties`, `n_waiting`, `broken`, `BrokenBarrierError` | [`parties`](Barrier::parties), [`waiting`](Barrier::waiting), [`broken_by`](Barrier::broken_by), [`Error::Broken`] |
 //!
-//! A wait that runs out of time is an [`Error::Timeout`] here, and `False` there. `release` of what one does not have, which Python's `Lock`
-//! allows to anybody, cannot be written.
+//! A wait that runs out of time is an [`Error::Timeout`] here; there it is `False`, or `BrokenBarrierError`. To release a lock that
+//! another one has, which Python's `Lock` allows, cannot be written.
 //!
 //! # Limits
 //!

@@ -44,9 +44,9 @@ use crate::{Error, Result};
 ///
 /// # When a process dies
 ///
-/// One that is killed while it has the lock may have changed half of the value. The kernel hands the lock on at once, but whoever
-/// takes it is told: [`Error::OwnerDied`](crate::Error::OwnerDied), until somebody repairs the value with [`lock_or_repair`](Mutex::lock_or_repair). A panic while
-/// the lock is held counts as a death.
+/// One that is killed while it has the lock may have changed half of the value. The kernel hands the lock on at once, but whoever takes it
+/// is told: [`Error::OwnerDied`](crate::Error::OwnerDied), until somebody repairs the value with [`lock_or_repair`](Mutex::lock_or_repair).
+/// A panic while the lock is held counts as a death.
 ///
 /// Repair by what must hold for the value, not by a note in it of what was being done: the compiler may leave out or reorder
 /// ordinary writes, as nobody can see them while the lock is held, except a process that is killed. Where there has to be such a
@@ -247,8 +247,9 @@ impl<T: Pod> Mutex<T> {
     /// // Who cannot repair it leaves it as it is, for somebody who can.
     /// assert!(sum.try_lock_or_repair(|_sum, _pid| false).unwrap_err().is_owner_died());
     /// let repair = |sum: &mut u32, pid| {
+    ///     assert_eq!(pid, Some(process::id())); // who it was
     ///     *sum = 0;
-    ///     pid == Some(process::id())
+    ///     true
     /// };
     /// assert_eq!(*sum.lock_or_repair_timeout(Duration::from_millis(50), repair)?, 0);
     /// assert!(sum.lock().is_ok());

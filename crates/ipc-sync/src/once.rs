@@ -42,8 +42,8 @@ use crate::{Error, Result, held};
 ///
 /// # Misuse
 ///
-/// The function runs with a lock held: a call from within it is [`Error::AlreadyLocked`](crate::Error::AlreadyLocked), and the other limits of
-/// [`Mutex`](crate::Mutex) hold.
+/// The function runs with a lock held: a call from within it is [`Error::AlreadyLocked`](crate::Error::AlreadyLocked), and the other limits
+/// of [`Mutex`](crate::Mutex) hold.
 ///
 /// # References
 /// pthread_once(3).

@@ -16,9 +16,9 @@ use crate::{Error, Result};
 
 /// A mutex that the thread which has it can take again; it is free when all guards are dropped.
 ///
-/// As several guards can exist at a time, none of them gives out a `&mut`: they give a [`Cell`], with
-/// `get`, `set`, `replace` and `update`. Everything else is as in [`Mutex`](crate::Mutex), which to prefer where a function that has the lock
-/// need not call another one that takes it.
+/// As several guards can exist at a time, none of them gives out a `&mut`: they give a [`Cell`], with `get`, `set`, `replace` and `update`.
+/// Everything else is as in [`Mutex`](crate::Mutex), which to prefer where a function that has the lock need not call another one that
+/// takes it.
 ///
 /// ```
 /// use ipc_sync::{Result, RLock};

@@ -52,6 +52,9 @@ const _: () = assert!(WRITER < Local::PLACES);
 ///
 /// Asking for a second guard in a thread that has one is [`Error::AlreadyLocked`], except that several guards for reading are
 /// possible as long as no writer waits and a slot is free.
+///
+/// # References
+/// pthread_rwlock_rdlock(3), which has no robust kind. CPython has no counterpart.
 #[derive(Serialize, Deserialize)]
 #[serde(transparent, bound = "")]
 pub struct RwLock<T: Pod>(View<RwState<T>>);
@@ -555,10 +558,7 @@ impl<T: Pod + fmt::Debug> fmt::Debug for ReadGuard<'_, T> {
 /// ```
 /// # fn main() -> ipc_sync::Result<()> {
 /// let pair = ipc_sync::RwLock::new([1u32, 2])?;
-/// {
-///     let mut pair = pair.write()?;
-///     pair.swap(0, 1);
-/// } // readers come in again, and find all of the change
+/// pair.write()?.swap(0, 1); // readers come in again when the guard is dropped, here at the end of the statement
 /// assert_eq!(*pair.read()?, [2, 1]);
 /// # Ok(()) }
 /// ```

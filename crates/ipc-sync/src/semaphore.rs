@@ -46,10 +46,10 @@ use crate::{Error, Result, Signal};
 ///
 /// # When a process dies
 ///
-/// Its permits come back once the kernel has closed its descriptors: whoever waits finds them within 25 ms, or 90 ms after a long wait, whoever comes later
-/// at once. They also come back when it replaces its program (exec), or drops its last handle of the semaphore and of whatever else lies in
-/// the same segment. While a copy of it lives
-/// that was forked without exec, they do not: the copy keeps its descriptors open.
+/// Its permits come back once the kernel has closed its descriptors: whoever waits finds them within 25 ms, or 90 ms after a long wait,
+/// whoever comes later at once. They also come back when it replaces its program (exec), or drops its last handle of the semaphore and of
+/// whatever else lies in the same segment. While a copy of it lives that was forked without exec, they do not: the copy keeps its
+/// descriptors open.
 ///
 /// # Misuse
 ///
@@ -58,7 +58,7 @@ use crate::{Error, Result, Signal};
 /// without exec every call is [`Error::Forked`], and a permit that was copied with it does nothing when it is dropped.
 ///
 /// # References
-/// CPython `multiprocessing.Semaphore` and `BoundedSemaphore`, whose permits are lost with a process that is killed.
+/// sem_overview(7); CPython `multiprocessing.Semaphore` and `BoundedSemaphore`, whose permits are lost with a process that is killed.
 #[doc(alias = "BoundedSemaphore")]
 pub struct Semaphore {
     view: View<SemaphoreState>,
@@ -378,6 +378,16 @@ pub struct Permit<'a> {
 
 impl Permit<'_> {
     /// Keeps the permit without a guard, until [`Semaphore::release`] or until the process ends.
+    ///
+    /// ```
+    /// # fn main() -> ipc_sync::Result<()> {
+    /// let seats = ipc_sync::Semaphore::new(2)?;
+    /// seats.acquire()?.keep();
+    /// assert_eq!((seats.available()?, seats.permits()), (1, 2)); // this process has one until it ends
+    /// seats.release()?; // or until this
+    /// assert_eq!(seats.available()?, 2);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "forget")]
     pub fn keep(self) {
         let (view, me) = (&self.semaphore.view, self.semaphore.me());
