@@ -35,7 +35,7 @@ fn a_list_does_what_a_vec_does() {
     assert_eq!(list.compare_and_swap(1, &text("c"), &text("y")).unwrap(), Ok(()));
     assert!(list.compare_and_swap(3, &text("c"), &text("y")).is_err());
     assert_eq!(list.update(1, |old| old + "!").unwrap(), "y!");
-    assert!(matches!(list.update(3, |old| old), Err(Error::OutOfRange { index: 3, .. })));
+    assert!(matches!(list.update(3, |old| old), Err(Error::OutOfRange { index: 3, len: 3 })));
     assert_eq!(list.drain().unwrap().map(Result::unwrap).collect::<Vec<_>>(), ["b", "y!", "d"]);
     assert!(list.is_empty().unwrap());
     list.push(&text("a")).unwrap();
