@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -20,6 +21,10 @@ use crate::sys::{self, Descriptors};
 
 /// What a pipe takes in one piece, and what it has room for when it polls as writable (pipe(7)).
 const PIPE_BUF: usize = 4096;
+/// How long to wait before descriptors are sent again that the kernel would not take.
+const RETRY: Duration = Duration::from_millis(5);
+/// How many turns of a spin there are between two looks at the clock.
+const CLOCK_AFTER: u32 = 8;
 
 /// What kind of descriptor it is, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +39,14 @@ pub(crate) enum Kind {
 
 /// What one read brought: how many bytes, 0 at the end of the stream, and the descriptors that came with them.
 pub(crate) type Arrival = (usize, Option<Descriptors>);
+
+/// How to read.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    /// How long to ask again and again before sleeping.
+    pub(crate) spin: Duration,
+    pub(crate) takes_handles: bool,
+}
 
 #[derive(Debug)]
 pub(crate) struct Endpoint {
@@ -75,7 +88,7 @@ impl Endpoint {
 
     /// Writes some of `parts`, at least a byte, with `handles` attached to the first one. Waits as long as it must only if
     /// `may_wait`, else fails with `WouldBlock`.
-    pub(crate) fn write(&self, parts: &[IoSlice<'_>], handles: &[Handle], may_wait: bool) -> io::Result<usize> {
+    fn write(&self, parts: &[IoSlice<'_>], handles: &[Handle], may_wait: bool) -> io::Result<usize> {
         match self.kind {
             Kind::Pipe => {
                 debug_assert!(handles.is_empty(), "the sender refuses handles on a pipe");
@@ -117,7 +130,7 @@ impl Endpoint {
 
     /// Reads some bytes; waits for them only if `may_wait`, else fails with `WouldBlock`. Unless it `takes_handles`, those that come with
     /// them are closed by the kernel, which costs less than to look for them.
-    pub(crate) fn read(&self, buf: &mut [u8], may_wait: bool, takes_handles: bool) -> io::Result<Arrival> {
+    fn read(&self, buf: &mut [u8], may_wait: bool, takes_handles: bool) -> io::Result<Arrival> {
         let result = match self.kind {
             Kind::Pipe => {
                 if !may_wait && !self.poll(PollFlags::POLLIN, Deadline::NOW)? {
@@ -135,6 +148,62 @@ impl Endpoint {
             // For us it is the end of the stream all the same.
             Err(error) if is_gone(&error) => Ok((0, None)),
             other => other,
+        }
+    }
+
+    /// Writes some of `parts` as soon as that is possible.
+    pub(crate) fn write_until(&self, parts: &[IoSlice<'_>], handles: &[Handle], deadline: Deadline) -> Result<usize> {
+        let may_wait = deadline == Deadline::NEVER;
+        loop {
+            match self.write(parts, handles, may_wait) {
+                Ok(n) => return Ok(n),
+                Err(error) => match error.kind() {
+                    _ if is_gone(&error) => return Err(Error::Disconnected),
+                    io::ErrorKind::WouldBlock => {}
+                    // Too many descriptors of this user are under way; there is no event for when some have arrived.
+                    _ if error.raw_os_error() == Some(libc::ETOOMANYREFS) && !deadline.has_passed() => {
+                        std::thread::sleep(RETRY.min(deadline.remaining().unwrap_or(RETRY)));
+                        continue;
+                    }
+                    _ => return Err(Error::io("write to the connection")(error)),
+                },
+            }
+            if deadline.is_now() {
+                return Err(Error::WouldBlock);
+            }
+            if !self.poll(PollFlags::POLLOUT, deadline).map_err(Error::io("wait for the connection"))? {
+                return Err(Error::Timeout);
+            }
+        }
+    }
+
+    /// Reads what has arrived, as soon as something has.
+    pub(crate) fn read_until(&self, buffer: &mut [u8], how: How, deadline: Deadline) -> Result<Arrival> {
+        let mut is_spinning = !how.spin.is_zero() && !deadline.is_now();
+        let mut until = None;
+        let mut turn = 0u32;
+        loop {
+            match self.read(buffer, deadline == Deadline::NEVER && !is_spinning, how.takes_handles) {
+                Ok(arrival) => return Ok(arrival),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(Error::io("read from the connection")(error)),
+            }
+            if is_spinning {
+                if turn % CLOCK_AFTER == 0 {
+                    let now = Instant::now();
+                    let until = *until.get_or_insert(now.checked_add(how.spin));
+                    is_spinning = until.is_some_and(|until| now < until) && !deadline.has_passed();
+                }
+                turn = turn.wrapping_add(1);
+                std::hint::spin_loop();
+                continue;
+            }
+            if deadline.is_now() {
+                return Err(Error::WouldBlock);
+            }
+            if !self.poll(PollFlags::POLLIN, deadline).map_err(Error::io("wait for the connection"))? {
+                return Err(Error::Timeout);
+            }
         }
     }
 

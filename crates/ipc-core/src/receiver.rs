@@ -1,20 +1,18 @@
 //! The receiving half of a connection.
 
 use std::fmt;
-use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::poll::PollFlags;
 use nix::sys::socket::Shutdown;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::codec::{Decode, Postcard};
 use crate::deadline::Patience;
-use crate::endpoint::{Arrival, Endpoint};
+use crate::endpoint::{Endpoint, How};
 use crate::error::{Error, Result};
 use crate::handle::{self, Handle, MAX_HANDLES};
 use crate::inbox::{BUFFER, Inbox};
@@ -294,7 +292,7 @@ impl<T, C> Receiver<T, C> {
             let mut patience = Patience::until(deadline);
             while filled < len {
                 let how = self.how();
-                let read = read(&self.endpoint, &mut buffer[filled..], how, deadline);
+                let read = self.endpoint.read_until(&mut buffer[filled..], how, deadline);
                 let read = read.and_then(|arrival| self.inbox.admit(arrival));
                 filled += read.as_ref().map_or(0, |n| *n);
                 match read.and_then(|_| check(filled < len, &mut patience)) {
@@ -333,7 +331,7 @@ impl<T, C> Receiver<T, C> {
             self.inbox.spill(len);
             while self.inbox.filled < len {
                 let how = self.how();
-                let read = read(&self.endpoint, self.inbox.long_room(len), how, deadline)?;
+                let read = self.endpoint.read_until(self.inbox.long_room(len), how, deadline)?;
                 self.inbox.filled += self.inbox.admit(read)?;
                 check(self.inbox.filled < len, &mut patience)?;
             }
@@ -370,7 +368,7 @@ impl<T, C> Receiver<T, C> {
     /// Reads into the buffer what has arrived, at least a byte.
     fn fill(&mut self, deadline: Deadline) -> Result<()> {
         let how = self.how();
-        let read = read(&self.endpoint, self.inbox.room(), how, deadline)?;
+        let read = self.endpoint.read_until(self.inbox.room(), how, deadline)?;
         self.inbox.end += self.inbox.admit(read)?;
         Ok(())
     }
@@ -379,46 +377,6 @@ impl<T, C> Receiver<T, C> {
 fn check(incomplete: bool, patience: &mut Patience) -> Result<()> {
     if incomplete && !patience.lasts() { Err(Error::Timeout) } else { Ok(()) }
 }
-
-/// How to read.
-#[derive(Clone, Copy)]
-struct How {
-    spin: Duration,
-    takes_handles: bool,
-}
-
-/// Reads what has arrived, as soon as something has.
-fn read(endpoint: &Endpoint, buffer: &mut [u8], how: How, deadline: Deadline) -> Result<Arrival> {
-    let mut is_spinning = !how.spin.is_zero() && !deadline.is_now();
-    let mut until = None;
-    let mut turn = 0u32;
-    loop {
-        match endpoint.read(buffer, deadline == Deadline::NEVER && !is_spinning, how.takes_handles) {
-            Ok(arrival) => return Ok(arrival),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(Error::io("read from the connection")(error)),
-        }
-        if is_spinning {
-            if turn % CLOCK_AFTER == 0 {
-                let now = Instant::now();
-                let until = *until.get_or_insert(now.checked_add(how.spin));
-                is_spinning = until.is_some_and(|until| now < until) && !deadline.has_passed();
-            }
-            turn = turn.wrapping_add(1);
-            std::hint::spin_loop();
-            continue;
-        }
-        if deadline.is_now() {
-            return Err(Error::WouldBlock);
-        }
-        if !endpoint.poll(PollFlags::POLLIN, deadline).map_err(Error::io("wait for the connection"))? {
-            return Err(Error::Timeout);
-        }
-    }
-}
-
-/// How many turns there are between two looks at the clock.
-const CLOCK_AFTER: u32 = 8;
 
 /// Receives message after message; ends at the end of the stream. See [`Receiver::iter`].
 ///

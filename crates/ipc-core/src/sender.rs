@@ -2,14 +2,13 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::poll::PollFlags;
 use nix::sys::socket::Shutdown;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
@@ -20,12 +19,10 @@ use crate::error::{Error, Result};
 use crate::frame::{self, HANDLES_HEADER};
 use crate::handle::{self, Handle, Outgoing};
 use crate::sys::MAX_DESCRIPTORS;
-use crate::{Deadline, MAX_MESSAGE, complaint, crash_point, endpoint};
+use crate::{Deadline, MAX_MESSAGE, complaint, crash_point};
 
 /// Messages are gathered up to this size before they are written, and larger ones are not copied.
 const BATCH: usize = 64 * 1024;
-/// How long to wait before descriptors are sent again that the kernel would not take.
-const RETRY: Duration = Duration::from_millis(5);
 /// A buffer that has grown beyond this is given back when it is empty.
 const KEEP: usize = 1024 * 1024;
 
@@ -282,7 +279,7 @@ impl<T: ?Sized, C> Sender<T, C> {
         let mut patience = Patience::until(deadline);
         while written < total {
             let rest = remaining(parts, written);
-            match write(&self.endpoint, &rest.map(IoSlice::new), &[], deadline) {
+            match self.endpoint.write_until(&rest.map(IoSlice::new), &[], deadline) {
                 Ok(n) => {
                     written += n;
                     part_written(total - written);
@@ -372,7 +369,7 @@ impl<T: ?Sized, C> Sender<T, C> {
         let mut patience = Patience::until(deadline);
         while self.outbox.written < self.outbox.bytes.len() {
             let (bytes, handles) = self.outbox.next();
-            match write(&self.endpoint, &[IoSlice::new(bytes)], handles, deadline) {
+            match self.endpoint.write_until(&[IoSlice::new(bytes)], handles, deadline) {
                 Ok(n) => {
                     self.outbox.advance(n);
                     let left = self.outbox.bytes.len() - self.outbox.written;
@@ -434,32 +431,6 @@ fn announce(kind: Kind, bytes: &mut Vec<u8>, start: usize, handles: &[Handle]) -
     let place =
         |(i, packet): (usize, &[Handle])| (start + i * HANDLES_HEADER, packet.iter().map(Handle::share).collect());
     Ok(packets.enumerate().map(place).collect())
-}
-
-/// Writes some of `parts` as soon as that is possible.
-fn write(end: &Endpoint, parts: &[IoSlice<'_>], handles: &[Handle], deadline: Deadline) -> Result<usize> {
-    let may_wait = deadline == Deadline::NEVER;
-    loop {
-        match end.write(parts, handles, may_wait) {
-            Ok(n) => return Ok(n),
-            Err(error) => match error.kind() {
-                _ if endpoint::is_gone(&error) => return Err(Error::Disconnected),
-                io::ErrorKind::WouldBlock => {}
-                // Too many descriptors of this user are under way; there is no event for when some have arrived.
-                _ if error.raw_os_error() == Some(libc::ETOOMANYREFS) && !deadline.has_passed() => {
-                    std::thread::sleep(RETRY.min(deadline.remaining().unwrap_or(RETRY)));
-                    continue;
-                }
-                _ => return Err(Error::io("write to the connection")(error)),
-            },
-        }
-        if deadline.is_now() {
-            return Err(Error::WouldBlock);
-        }
-        if !end.poll(PollFlags::POLLOUT, deadline).map_err(Error::io("wait for the connection"))? {
-            return Err(Error::Timeout);
-        }
-    }
 }
 
 /// Some bytes have been written, `left` are still to be.
