@@ -56,6 +56,27 @@ pub trait Encode<T: ?Sized> {
 ///
 /// The bytes come from another process and may be anything: a decoder must not panic on them, must not recurse as deep as
 /// they say, and must not allocate what they merely announce. A serde format is made safe by [`Limited`].
+///
+/// ```
+/// use ipc_core::{CodecError, Decode};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// /// A percentage, in one byte.
+/// struct Percent;
+///
+/// impl Decode<u8> for Percent {
+///     fn decode(bytes: &[u8]) -> Result<u8, CodecError> {
+///         match bytes {
+///             [percent @ 0..=100] => Ok(*percent),
+///             _ => Err(CodecError::new("it is not one byte of at most 100")),
+///         }
+///     }
+/// }
+///
+/// assert_eq!(Percent::decode(&[42])?, 42);
+/// assert!(Percent::decode(&[101]).is_err() && Percent::decode(&[]).is_err());
+/// # Ok(()) }
+/// ```
 pub trait Decode<T> {
     /// Makes a value of all of `bytes`.
     ///
@@ -65,6 +86,16 @@ pub trait Decode<T> {
 }
 
 /// Why a codec refused a value or bytes.
+///
+/// ```
+/// use ipc_core::{CodecError, Decode, Error, Plain};
+///
+/// // What a receiver gets when the bytes of a message are not a value of its type.
+/// let cause = <Plain as Decode<u32>>::decode(&[1, 2, 3]).unwrap_err();
+/// assert_eq!(cause.to_string(), "the message has 3 bytes, the type 4");
+/// let error = Error::Decode(CodecError::new("no such colour"));
+/// assert_eq!(std::error::Error::source(&error).map(|cause| cause.to_string()), Some("no such colour".into()));
+/// ```
 pub struct CodecError(Box<dyn std::error::Error + Send + Sync>);
 
 impl CodecError {
@@ -99,6 +130,19 @@ impl std::error::Error for CodecError {
 ///
 /// Bytes from a peer are decoded within limits: values nest at most 128 deep, so a linked list of thousands of boxes does not
 /// get through (send a `Vec`), and elements that take no bytes (of a `Vec<()>`) are at most 65,536 in one message.
+///
+/// ```
+/// use ipc_core::{Decode, Encode, Postcard};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut bytes = Vec::new();
+/// Postcard::encode(&("pi", 3.14_f64), &mut bytes)?;
+/// assert_eq!(bytes.len(), 1 + 2 + 8); // a length, two letters, a number
+/// let back: (String, f64) = Postcard::decode(&bytes)?;
+/// assert_eq!(back, ("pi".to_string(), 3.14));
+/// assert!(<Postcard as Decode<(String, f32)>>::decode(&bytes).is_err()); // bytes are left over
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Postcard;
 
@@ -170,12 +214,13 @@ impl postcard::ser_flavors::Flavor for Append<'_> {
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use ipc_core::{Bytes, Connection};
+/// use ipc_core::{Bytes, Connection, Encode};
 /// let (a, b) = std::os::unix::net::UnixStream::pair()?;
 /// let mut a: Connection<Vec<u8>, Vec<u8>, Bytes> = Connection::try_from(std::os::fd::OwnedFd::from(a))?;
 /// let mut b: Connection<Vec<u8>, Vec<u8>, Bytes> = Connection::try_from(std::os::fd::OwnedFd::from(b))?;
 /// a.send(b"ping".to_vec())?;
 /// assert_eq!(b.recv()?, b"ping");
+/// assert_eq!(Bytes::as_bytes("ping"), Some(&b"ping"[..])); // so a long message is not copied to be sent
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Copy, Debug, Default)]

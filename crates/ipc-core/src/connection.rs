@@ -57,6 +57,21 @@ pub struct Connection<Tx: ?Sized, Rx, C = Postcard> {
 
 impl<Tx: ?Sized, Rx, C> Connection<Tx, Rx, C> {
     /// Joins two halves: those of a [`split`](Connection::split), or of two streams, as a pair of FIFOs.
+    ///
+    /// ```
+    /// use ipc_core::Connection;
+    /// # use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (a, b) = UnixStream::pair()?;
+    /// # let a: Connection<u32, u32> = OwnedFd::from(a).try_into()?;
+    /// # let mut b: Connection<u32, u32> = OwnedFd::from(b).try_into()?;
+    /// let (sender, receiver) = a.split();
+    /// let mut a = Connection::from_halves(sender, receiver); // as it was
+    /// a.send(1)?;
+    /// assert_eq!(b.recv()?, 1);
+    /// # Ok(()) }
+    /// ```
     pub fn from_halves(mut sender: Sender<Tx, C>, mut receiver: Receiver<Rx, C>) -> Self {
         // Two names of one descriptor close together, so neither has to end its direction by itself any more.
         if same_file(sender.endpoint(), receiver.endpoint()) {
@@ -71,6 +86,23 @@ impl<Tx: ?Sized, Rx, C> Connection<Tx, Rx, C> {
     /// When a process is *killed* with one half, or a half is lost under way to it, the peer sees that once the holder of the
     /// other half is gone too, as both halves are one socket. Over a network, dropping the receiving half tells the peer nothing;
     /// it sees the end when both are gone.
+    ///
+    /// ```
+    /// use ipc_core::Connection;
+    /// use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (a, b) = UnixStream::pair()?;
+    /// let a: Connection<u32, u32> = OwnedFd::from(a).try_into()?;
+    /// let mut b: Connection<u32, u32> = OwnedFd::from(b).try_into()?;
+    /// let (mut sender, mut receiver) = a.split();
+    /// let writing = std::thread::spawn(move || sender.send_many(0..3u32)); // drops the sender in the end
+    /// assert_eq!(b.iter().collect::<Result<Vec<_>, _>>()?, [0, 1, 2]); // that direction has ended,
+    /// b.send(7)?; // and the other one has not
+    /// assert_eq!(receiver.recv()?, 7);
+    /// writing.join().unwrap()?;
+    /// # Ok(()) }
+    /// ```
     pub fn split(mut self) -> (Sender<Tx, C>, Receiver<Rx, C>) {
         if same_file(self.sender.endpoint(), self.receiver.endpoint()) {
             self.sender.set_split(true);
@@ -85,11 +117,44 @@ impl<Tx: ?Sized, Rx, C> Connection<Tx, Rx, C> {
     }
 
     /// The same end for messages of other types or another codec; what matters is what the peer speaks.
+    ///
+    /// ```
+    /// use ipc_core::Connection;
+    /// # use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (a, b) = UnixStream::pair()?;
+    /// # let mut a: Connection<String, String> = OwnedFd::from(a).try_into()?;
+    /// # let mut b: Connection<String, String> = OwnedFd::from(b).try_into()?;
+    /// a.send("from now on numbers".to_string())?;
+    /// let mut a: Connection<u32, u32> = a.retype();
+    /// a.send(1)?; // behind the text
+    /// assert_eq!(b.recv()?, "from now on numbers");
+    /// let mut b: Connection<u32, u32> = b.retype();
+    /// assert_eq!(b.recv()?, 1);
+    /// # Ok(()) }
+    /// ```
     pub fn retype<Tx2: ?Sized, Rx2, C2>(self) -> Connection<Tx2, Rx2, C2> {
         Connection { sender: self.sender.retype(), receiver: self.receiver.retype() }
     }
 
     /// Gives the descriptor out, for a peer in another language or an event loop.
+    ///
+    /// ```
+    /// use ipc_core::Connection;
+    /// use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    /// use std::io::Read;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (a, b) = UnixStream::pair()?;
+    /// let a: Connection<(), ()> = OwnedFd::from(a).try_into()?;
+    /// let mut b: Connection<(), ()> = OwnedFd::from(b).try_into()?;
+    /// b.send_bytes(b"hi")?;
+    /// let mut frame = [0; 6];
+    /// UnixStream::from(a.into_fd()?).read_exact(&mut frame)?;
+    /// assert_eq!(&frame, b"\0\0\0\x02hi"); // what somebody has to read who is not Rust
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Unsuitable`] while messages lie in the buffers, or when the halves have different descriptors.
@@ -110,22 +175,88 @@ impl<Tx: ?Sized, Rx, C> Connection<Tx, Rx, C> {
     }
 
     /// See [`Sender::set_max_message`] and [`Receiver::set_max_message`]; sets both.
+    ///
+    /// ```
+    /// use ipc_core::{Connection, Error};
+    /// # use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (a, b) = UnixStream::pair()?;
+    /// # let mut a: Connection<u32, u32> = OwnedFd::from(a).try_into()?;
+    /// # let mut b: Connection<u32, u32> = OwnedFd::from(b).try_into()?;
+    /// b.set_max_message(3); // of a peer that is not trusted
+    /// a.send_bytes(b"long")?;
+    /// assert!(matches!(b.recv_bytes(), Err(Error::TooLarge { len: 4, max: 3 })));
+    /// b.set_max_message(4); // the message is still there
+    /// assert_eq!(b.recv_bytes()?, b"long");
+    /// # Ok(()) }
+    /// ```
     pub fn set_max_message(&mut self, bytes: u64) {
         self.sender.set_max_message(bytes);
         self.receiver.set_max_message(bytes);
     }
 
     /// See [`Receiver::set_max_handles`].
+    ///
+    /// ```
+    /// use ipc_core::{Connection, Error, Handle};
+    /// # use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (a, b) = UnixStream::pair()?;
+    /// # let mut a: Connection<Handle, ()> = OwnedFd::from(a).try_into()?;
+    /// # let mut b: Connection<(), Handle> = OwnedFd::from(b).try_into()?;
+    /// b.set_max_handles(0); // this peer is to open no files here
+    /// a.send(Handle::from(std::fs::File::open("/dev/null")?))?;
+    /// assert!(matches!(b.recv(), Err(Error::Malformed(_)))); // from now on, too
+    /// # Ok(()) }
+    /// ```
     pub fn set_max_handles(&mut self, handles: usize) {
         self.receiver.set_max_handles(handles);
     }
 
     /// See [`Receiver::set_spin`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (a, b) = UnixStream::pair()?;
+    /// # let mut a: ipc_core::Connection<u32, u32> = OwnedFd::from(a).try_into()?;
+    /// # let mut b: ipc_core::Connection<u32, u32> = OwnedFd::from(b).try_into()?;
+    /// a.set_spin(Duration::from_micros(30));
+    /// let echo = std::thread::spawn(move || b.recv().and_then(|n| b.send(n)));
+    /// a.send(1)?;
+    /// assert_eq!(a.recv()?, 1); // within 30 µs without having slept, later after a sleep
+    /// echo.join().unwrap()?;
+    /// # Ok(()) }
+    /// ```
     pub fn set_spin(&mut self, spin: Duration) {
         self.receiver.set_spin(spin);
     }
 
     /// Sends a message; waits while the kernel's buffer is full. See [`Sender::send`].
+    ///
+    /// An end in a message moves, also if the message is passed by reference:
+    ///
+    /// ```
+    /// use ipc_core::{Connection, Error, Sender};
+    /// # use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (a, b) = UnixStream::pair()?;
+    /// # let mut a: Connection<Sender<u32>, ()> = OwnedFd::from(a).try_into()?;
+    /// # let mut b: Connection<(), Sender<u32>> = OwnedFd::from(b).try_into()?;
+    /// # let (c, d) = UnixStream::pair()?;
+    /// # let mut d: ipc_core::Receiver<u32> = OwnedFd::from(d).try_into()?;
+    /// let mut end: Sender<u32> = OwnedFd::from(c).try_into()?;
+    /// a.send(&end)?;
+    /// assert!(matches!(end.send(1), Err(Error::Moved)));
+    /// b.recv()?.send(2)?; // by its new owner
+    /// assert_eq!(d.recv()?, 2);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// Described there.
@@ -149,6 +280,26 @@ impl<Tx: ?Sized, Rx, C> Connection<Tx, Rx, C> {
 
     /// Sends a message; waits no longer than `timeout`. See [`Sender::send_timeout`].
     ///
+    /// ```
+    /// use ipc_core::{Connection, Error};
+    /// use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (a, b) = UnixStream::pair()?;
+    /// let mut a: Connection<Vec<u8>, ()> = OwnedFd::from(a).try_into()?;
+    /// let mut b: Connection<(), Vec<u8>> = OwnedFd::from(b).try_into()?;
+    /// let long = vec![7; 1 << 20]; // more than the kernel takes before somebody reads
+    /// match a.send_timeout(&long, Duration::from_millis(10)) {
+    ///     Err(Error::Unfinished { left }) => assert!(left > 0), // not to be sent again
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// let reading = std::thread::spawn(move || b.recv());
+    /// a.flush(Duration::MAX)?; // or any other `send`: first goes the rest
+    /// assert_eq!(reading.join().unwrap()?, long);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// Described there.
     pub fn send_timeout(&mut self, message: impl Borrow<Tx>, timeout: Duration) -> Result<()>
@@ -159,6 +310,22 @@ impl<Tx: ?Sized, Rx, C> Connection<Tx, Rx, C> {
     }
 
     /// Sends many messages in few system calls. See [`Sender::send_many`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (a, b) = UnixStream::pair()?;
+    /// # let mut a: ipc_core::Connection<u32, u32> = OwnedFd::from(a).try_into()?;
+    /// # let mut b: ipc_core::Connection<u32, u32> = OwnedFd::from(b).try_into()?;
+    /// assert_eq!(a.send_many(0..1000)?, 1000); // in one system call
+    /// let mut rest = 1000..2000;
+    /// a.send_many_timeout(rest.by_ref().take(10), Duration::from_millis(50))?;
+    /// assert_eq!(b.iter().take(1010).collect::<Result<Vec<_>, _>>()?, (0..1010).collect::<Vec<_>>());
+    /// assert_eq!(rest.next(), Some(1010));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// Described there.
@@ -185,6 +352,24 @@ impl<Tx: ?Sized, Rx, C> Connection<Tx, Rx, C> {
     }
 
     /// Sends bytes as a message. See [`Sender::send_bytes`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (a, b) = UnixStream::pair()?;
+    /// # let mut a: ipc_core::Connection<u32, u32> = OwnedFd::from(a).try_into()?;
+    /// # let mut b: ipc_core::Connection<u32, u32> = OwnedFd::from(b).try_into()?;
+    /// let soon = Duration::from_millis(50);
+    /// a.send_bytes(b"one")?; // also beside messages of the connection's type
+    /// a.try_send_bytes(b"two")?;
+    /// a.send_bytes_timeout(b"three", soon)?;
+    /// assert_eq!(b.recv_bytes()?, b"one");
+    /// assert_eq!(b.try_recv_bytes()?, b"two");
+    /// assert_eq!(b.recv_bytes_timeout(soon)?, b"three");
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// Described there.
@@ -228,6 +413,24 @@ impl<Tx: ?Sized, Rx, C> Connection<Tx, Rx, C> {
     }
 
     /// Receives the next message if it is there. See [`Receiver::try_recv`].
+    ///
+    /// With [`wait`](crate::wait), it serves many connections in one thread, and a slow sender holds up none of the others:
+    ///
+    /// ```
+    /// use ipc_core::{Connection, wait};
+    /// use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (a, b) = UnixStream::pair()?;
+    /// let mut a: Connection<u32, u32> = OwnedFd::from(a).try_into()?;
+    /// let mut b: Connection<u32, u32> = OwnedFd::from(b).try_into()?;
+    /// a.send_many([1, 2])?;
+    /// assert_eq!(wait(&[&b], Duration::MAX)?, [0]);
+    /// assert_eq!((b.try_recv()?, b.try_recv()?), (1, 2));
+    /// assert!(b.try_recv().is_err_and(|e| e.is_would_block())); // back to `wait`
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// Described there.
@@ -306,6 +509,24 @@ impl<Tx: ?Sized, Rx, C> Connection<Tx, Rx, C> {
     }
 
     /// Receives message after message until the stream ends. See [`Receiver::iter`].
+    ///
+    /// ```
+    /// use ipc_core::Connection;
+    /// # use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (a, b) = UnixStream::pair()?;
+    /// # let mut a: Connection<u32, u32> = OwnedFd::from(a).try_into()?;
+    /// # let mut b: Connection<u32, u32> = OwnedFd::from(b).try_into()?;
+    /// a.send_many([1, 2, 3])?;
+    /// drop(a);
+    /// let mut sum = 0;
+    /// for n in &mut b {
+    ///     sum += n?;
+    /// }
+    /// assert_eq!(sum, 6);
+    /// # Ok(()) }
+    /// ```
     pub fn iter(&mut self) -> Iter<'_, Rx, C> {
         self.receiver.iter()
     }

@@ -8,8 +8,11 @@ use std::time::{Duration, Instant};
 /// use ipc_core::Deadline;
 /// use std::time::Duration;
 ///
-/// assert!(Deadline::NOW.has_passed());
-/// assert!(!Deadline::after(Duration::from_secs(60)).has_passed());
+/// let deadline = Deadline::after(Duration::from_secs(60)); // for all steps of a call together
+/// assert!(!deadline.has_passed());
+/// assert!(deadline.remaining().is_some_and(|left| left <= Duration::from_secs(60)));
+/// assert!(Deadline::NOW.has_passed() && Deadline::NOW.is_now());
+/// assert_eq!(Deadline::NEVER.remaining(), None);
 /// assert_eq!(Deadline::after(Duration::MAX), Deadline::NEVER); // an endless time-out is no time-out
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,21 @@ use crate::codec::CodecError;
 ///
 /// Callers branch with [`is_disconnected`](Error::is_disconnected), [`is_timeout`](Error::is_timeout) and
 /// [`is_would_block`](Error::is_would_block); how a process *ended* is [`JoinError`](crate::JoinError).
+///
+/// ```
+/// use ipc_core::Receiver;
+/// use std::os::{fd::OwnedFd, unix::net::UnixStream};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (ours, theirs) = UnixStream::pair()?;
+/// let mut receiver: Receiver<u32> = OwnedFd::from(ours).try_into()?;
+/// assert!(receiver.try_recv().is_err_and(|e| e.is_would_block()));
+/// assert!(receiver.recv_timeout(Duration::from_millis(10)).is_err_and(|e| e.is_timeout()));
+/// drop(theirs);
+/// assert!(receiver.recv().is_err_and(|e| e.is_disconnected()));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -44,11 +44,28 @@ pub(crate) const MAX_HANDLES: usize = 1024;
 /// child.join()?;
 /// # Ok(()) }
 /// ```
+///
+/// # References
+/// `SCM_RIGHTS` in unix(7); CPython `multiprocessing.reduction.send_handle`, `DupFd`.
 #[derive(Debug)]
 pub struct Handle(Arc<OwnedFd>);
 
 impl Handle {
     /// A second descriptor for the same open file.
+    ///
+    /// ```
+    /// use ipc_core::{Handle, Process};
+    /// use std::{io::Write, os::unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let theirs = Handle::from(theirs);
+    /// let kept = theirs.try_clone()?;
+    /// Process::spawn(|end: Handle| drop(end), theirs)?.join()?; // it is the child's, and closed with it
+    /// UnixStream::from(kept.into_fd()?).write_all(b"still open")?;
+    /// assert_eq!(std::io::read_to_string(ours)?, "still open");
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// The limit of open files is reached.

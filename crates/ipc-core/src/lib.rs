@@ -18,6 +18,14 @@
 //! - **Shared memory**: a [`Segment`], who has it ([`Participant`]), and what the crates of the mechanisms put there ([`Shared`]).
 //! - **Waiting**: [`wait`] for several things at once; a [`Deadline`] bounds a call.
 //!
+//! Start at [`Process::spawn`], then at [`Connection`]. [`Error`] tells what can go wrong before a process runs and on a connection,
+//! [`JoinError`] how a process ended. Calls that wait come in threes: `recv` waits, `try_recv` does not, `recv_timeout` not for longer.
+//!
+//! Not here, but in the crates that stand on this one: pipes ([`ipc-pipe`](../ipc_pipe/index.html)), FIFOs
+//! ([`ipc-fifo`](../ipc_fifo/index.html)), sockets ([`ipc-socket`](../ipc_socket/index.html)), locks ([`ipc-sync`](../ipc_sync/index.html)),
+//! shared numbers and arrays ([`ipc-shm`](../ipc_shm/index.html)), queues ([`ipc-queue`](../ipc_queue/index.html)), objects in a server
+//! process ([`ipc-manager`](../ipc_manager/index.html)), channels with choice ([`ipc-csp`](../ipc_csp/index.html)).
+//!
 //! # When a process dies
 //!
 //! Whoever waits for it goes on: a receiver gets what the dead process had sent, then [`Error::Disconnected`], or
@@ -26,16 +34,39 @@
 //! per GiB) and written a core dump, if there is one ([`Builder::core_dumps`]). What the process held is closed with it;
 //! there are no names or files that could stay.
 //!
+//! # Examples
+//!
+//! Complete programs, each run by `cargo run --example` and its name:
+//!
+//! | program | shows | what differs from Python |
+//! |---|---|---|
+//! | [`process_hello`](../../../examples/process_hello.rs) | a function runs in another process, and says who it is | its result comes from `join`, with its type |
+//! | [`process_globals`](../../../examples/process_globals.rs) | a `static` that a child changes is unchanged in its parent | in the child it is as at the start of the program, as with `spawn` there and not as with `fork` |
+//! | [`process_endings`](../../../examples/process_endings.rs) | return, error, panic, exit code, signal | `join` tells them apart; there is a number, and a traceback on the screen |
+//! | [`process_crash`](../../../examples/process_crash.rs) | a process is killed within a message | an error, and never a wait for what does not come: nobody else has a copy of its end |
+//! | [`process_timeout`](../../../examples/process_timeout.rs) | `join_timeout` gives up waiting, and the process runs on | the time-out is an error, and not to be asked for |
+//! | [`process_scope`](../../../examples/process_scope.rs) | several workers share a task | at the end of a block all have ended, also after an error in it |
+//! | [`process_daemon`](../../../examples/process_daemon.rs) | a daemon ends with the process that started it | also if that is killed; other children are not waited for |
+//!
 //! # From Python
 //!
 //! | `multiprocessing` | here |
 //! |---|---|
-//! | `Process(target=f, args=a).start()` | [`Process::spawn`]`(f, a)` |
-//! | `p.join(timeout)`, `p.exitcode`, `p.sentinel` | [`Process::join_timeout`], [`Child::exit_status`], [`Child::sentinel`] |
+//! | `Process(target=f, args=a).start()` | [`Process::spawn`]`(f, a)`; always as with the start method `spawn` |
+//! | `p.join()`, `p.join(timeout)` | [`Process::join`], [`Process::join_timeout`], which return what `f` returned |
+//! | `p.exitcode`, `p.is_alive()`, `p.sentinel` | [`Child::exit_status`], [`Child::is_alive`], [`Child::sentinel`] |
+//! | `p.terminate()`, `p.kill()`, `p.interrupt()` | [`Child::terminate`], [`Child::kill`], [`Child::interrupt`] |
+//! | `p.pid`, `p.ident`, `p.name`, `p.daemon` | [`Child::pid`], [`Child::name`], [`Child::is_daemon`] |
+//! | `p.close()` | dropping it |
 //! | `Process(name=, daemon=)` | [`Builder::name`], [`Builder::daemon`] |
 //! | `current_process`, `parent_process`, `active_children` | [`current_process`], [`parent_process`], [`active_children`] |
-//! | `Connection.send`, `recv`, `send_bytes`, `recv_bytes_into`, `poll` | the same on [`Connection`] |
+//! | `freeze_support()` | nothing; [`init`] without the feature `auto-init` |
+//! | `Connection(fd)`, `conn.fileno()`, `conn.close()` | [`Connection`]`::try_from(fd)`, `as_fd` or [`into_fd`](Connection::into_fd), dropping it |
+//! | `conn.send`, `recv`, `send_bytes`, `recv_bytes`, `recv_bytes_into`, `poll` | the same on [`Connection`] |
+//! | `conn.recv_bytes(maxlength)` | [`Connection::set_max_message`] |
+//! | `EOFError`, `BrokenPipeError`; `OSError` within a message | [`Error::Disconnected`]; [`Error::Truncated`] |
 //! | `connection.wait` | [`wait`] |
+//! | `reduction.send_handle`, `DupFd` | a [`Handle`] in the message |
 //!
 //! # Limits
 //!

@@ -20,6 +20,18 @@ const MAX_DEPTH: u32 = 128;
 const FREE_ELEMENTS: u64 = 65_536;
 
 /// What decoding one message may still use up.
+///
+/// A claim of elements that take no bytes is refused as well:
+///
+/// ```
+/// use ipc_core::{Budget, Limited};
+/// use serde::Deserialize;
+///
+/// let bytes = [0x80, 0x80, 0x80, 0x80, 0x80, 0x20]; // postcard for 2^40 elements, of `()`
+/// let mut postcard = postcard::Deserializer::from_bytes(&bytes);
+/// let budget = Budget::for_input(bytes.len());
+/// assert!(<Vec<()>>::deserialize(Limited::new(&mut postcard, &budget)).is_err()); // after 65,542 of them
+/// ```
 #[derive(Debug)]
 pub struct Budget {
     depth: Cell<u32>,

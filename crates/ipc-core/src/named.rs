@@ -34,6 +34,27 @@ const OURS: u32 = 0o1600;
 const PERSISTENT: u32 = 0o600;
 
 /// Who removes the name of a segment.
+///
+/// ```
+/// use ipc_core::{Error, Ownership, Process, Segment};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let name = format!("ipc-core-doc-ownership-{}", std::process::id());
+/// let segment = Segment::create_named(&name, 4096, Ownership::LastUser)?;
+/// segment.write_at(0, b"hello")?;
+/// let reader = Process::spawn(
+///     |name: String| {
+///         let (segment, mut text) = (Segment::open_read_only(&name).unwrap(), [0; 5]);
+///         segment.read_at(0, &mut text).unwrap();
+///         (text, segment.is_read_only())
+///     },
+///     name.clone(),
+/// )?;
+/// assert_eq!(reader.join()?, (*b"hello", true));
+/// drop(segment); // by its last user
+/// assert!(matches!(Segment::open_named(&name), Err(Error::NoSuchName { .. })));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ownership {
     /// The process that made it, when it drops its last handle; the memory lives on for those who have it. If that process was
@@ -167,6 +188,20 @@ impl Segment {
     /// Makes a segment with a name, all zero, for processes of the same user. The name appears when the memory is complete. One that
     /// dead processes have left is taken over.
     ///
+    /// ```
+    /// use ipc_core::{Error, Ownership, Segment};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let name = format!("ipc-core-doc-named-{}", std::process::id());
+    /// let segment = Segment::create_named(&name, 4096, Ownership::Persistent)?;
+    /// assert!(matches!(Segment::create_named(&name, 1, Ownership::Creator), Err(Error::NameTaken { .. })));
+    /// drop(segment); // it stays, as nobody owns the name
+    /// assert_eq!(Segment::open_named(&name)?.name(), Some(&*name));
+    /// Segment::unlink(&name)?;
+    /// assert!(matches!(Segment::open_named(&name), Err(Error::NoSuchName { .. })));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::NameTaken`] if somebody has a segment of this name, or it is persistent or a foreign program's;
     /// [`Error::BadName`], [`Error::BadSize`]; [`Error::Io`] with `ENOSPC` if there is not so much memory.
@@ -176,6 +211,20 @@ impl Segment {
 
     /// As [`create_named`](Segment::create_named) for a [sparse](Segment::sparse) segment: the name appears when `fill` has made
     /// what is to be in it. For the crates of the mechanisms.
+    ///
+    /// ```
+    /// use ipc_core::{Error, Layout, Ownership, Segment};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let name = format!("ipc-core-doc-filled-{}", std::process::id());
+    /// let layout = Layout { mapped: 4096, len: 1 << 20 };
+    /// let segment = Segment::create_named_filled(&name, layout, Ownership::Creator, |new| {
+    ///     new.write_at(0, b"complete")?; // until this has returned nobody finds it
+    ///     Ok::<_, Error>(new.clone())
+    /// })?;
+    /// assert_eq!(segment.name(), Some(&*name));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`create_named`](Segment::create_named), or that of `fill`.
@@ -320,6 +369,27 @@ impl Segment {
     /// Removes all names that dead processes of this user have left, and returns them. Those of persistent segments, of foreign
     /// programs and of whatever somebody has are left alone.
     ///
+    /// ```
+    /// use ipc_core::{Builder, Ownership, Segment};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # // Tests elsewhere look at what the dead have left, and take this lock for it.
+    /// # let folder = std::fs::File::open("/dev/shm")?;
+    /// # let lock = nix::fcntl::Flock::lock(folder, nix::fcntl::FlockArg::LockExclusive);
+    /// # let _alone = lock.map_err(|(_, errno)| errno)?;
+    /// # let name = format!("ipc-core-doc-scavenge-{}", std::process::id());
+    /// let makes_and_dies = |name: String| {
+    ///     let _memory = Segment::create_named(&name, 4096, Ownership::Creator).unwrap();
+    ///     std::process::abort()
+    /// };
+    /// Builder::new().core_dumps(false).spawn::<_, _, ()>(makes_and_dies, name.clone())?.join().unwrap_err();
+    /// let file = std::path::Path::new("/dev/shm").join(&name);
+    /// assert!(file.exists()); // the name, and the memory with it
+    /// Segment::scavenge()?;
+    /// assert!(!file.exists());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Io`] if the names cannot be listed.
     pub fn scavenge() -> Result<Vec<String>> {
@@ -368,6 +438,25 @@ fn ownership_of(about: &fs::Metadata) -> Ownership {
 
 impl Segment {
     /// For handles that may be named: unlike the anonymous ones their size is not sealed.
+    ///
+    /// ```
+    /// use ipc_core::{Ownership, Process, Segment};
+    /// use serde::{Deserialize, Serialize};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Memory {
+    ///     #[serde(serialize_with = "Segment::serialize_named", deserialize_with = "Segment::deserialize_named")]
+    ///     segment: Segment,
+    /// }
+    ///
+    /// # let name = format!("ipc-core-doc-travels-{}", std::process::id());
+    /// let segment = Segment::create_named(&name, 4096, Ownership::Creator)?;
+    /// Segment::unlink(&name)?; // it is not found by it any more, and still called so
+    /// let child = Process::spawn(|memory: Memory| memory.segment.name().map(String::from), Memory { segment })?;
+    /// assert_eq!(child.join()?, Some(name));
+    /// # Ok(()) }
+    /// ```
     pub fn serialize_named<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let parcel = match self.name_ref() {
             None => None,

@@ -106,6 +106,19 @@ impl Mark {
 /// A small process of its own, the watcher, sees to that; it counts as a child of this one. It belongs to a group of its own, so that what
 /// is typed at the terminal (Ctrl-C) does not end it together with this process. If it is killed itself, the names are removed when the
 /// scope is dropped, and no more can be made in it.
+///
+/// ```
+/// use ipc_core::{Error, NameScope, Segment};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let name = format!("ipc-core-doc-scope-{}", std::process::id());
+/// let mut scope = NameScope::new()?;
+/// let segment = scope.create(&name, 4096)?;
+/// drop(scope); // or the process is killed
+/// assert!(matches!(Segment::open_named(&name), Err(Error::NoSuchName { .. })));
+/// segment.write_at(0, b"the memory is there as long as somebody has it")?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct NameScope {
     /// `None` once the scope ends.
@@ -115,7 +128,7 @@ pub struct NameScope {
 }
 
 impl NameScope {
-    /// Starts the watcher.
+    /// Starts the watcher: about as long as it takes to start a process.
     ///
     /// # Errors
     /// As [`Process::spawn`].
@@ -133,10 +146,12 @@ impl NameScope {
         })
     }
 
-    /// As [`Segment::create_named`], and the name is removed with the scope.
+    /// As [`Segment::create_named`], and the name is removed with the scope. Waits for nobody but a watcher that is stopped and has 64 KiB
+    /// to read, up to a second.
     ///
     /// # Errors
-    /// As [`Segment::create_named`]; [`Error::Forked`].
+    /// As [`Segment::create_named`]; [`Error::Forked`]; [`Error::Timeout`], [`Error::Disconnected`] if the watcher is stopped or was killed, and
+    /// then there is no name.
     pub fn create(&mut self, name: &str, size: usize) -> Result<Segment> {
         Segment::create_watched(name, size, Ownership::Creator, Some(self))
     }

@@ -20,6 +20,45 @@ impl Segment {
 
     /// Makes a segment for one object, and the object in it. For the crates of the mechanisms.
     ///
+    /// ```
+    /// use ipc_core::{Process, Segment, Shared, View};
+    /// use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// #[repr(C)]
+    /// struct Hits {
+    ///     total: AtomicU32,
+    /// }
+    ///
+    /// // SAFETY: one atomic, laid out as in C: no pointer, no destructor, and every pattern of its bytes is a value.
+    /// unsafe impl Shared for Hits {
+    ///     const KIND: &'static str = "hits";
+    ///     const VERSION: u32 = 1;
+    ///
+    ///     fn contents() -> String {
+    ///         "per hour".into() // whoever opens it must say the same
+    ///     }
+    ///
+    ///     fn check_words(words: usize) -> bool {
+    ///         words == 24
+    ///     }
+    /// }
+    ///
+    /// let hits: View<Hits> = Segment::of(24, |new: &View<Hits>| new.total.store(5, Relaxed))?;
+    /// let child = Process::spawn(
+    ///     |hits: View<Hits>| {
+    ///         hits.words()[7].fetch_add(1, Relaxed); // between seven and eight
+    ///         hits.total.fetch_add(1, Relaxed)
+    ///     },
+    ///     hits.clone(),
+    /// )?;
+    /// assert_eq!(child.join()?, 5);
+    /// assert_eq!((hits.total.load(Relaxed), hits.words()[7].load(Relaxed)), (6, 1));
+    /// assert_eq!((hits.segment().size(), hits.offset()), (Segment::space_for::<Hits>(24), 0));
+    /// assert_eq!(hits.handles(), 1); // in this process
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`anonymous`](Segment::anonymous).
     pub fn of<T: Shared>(words: usize, init: impl FnOnce(&View<T>)) -> Result<View<T>> {
@@ -28,6 +67,29 @@ impl Segment {
 
     /// Makes an object at `offset`, where there is none yet: `init` gets it as the segment's bytes are, all zero if nobody has
     /// written there. What another process has begun to make, and then died, is begun again. For the crates of the mechanisms.
+    ///
+    /// ```
+    /// use ipc_core::{Error, Segment, Shared, View};
+    /// use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// #[repr(transparent)]
+    /// struct Number(AtomicU64);
+    ///
+    /// // SAFETY: an atomic.
+    /// unsafe impl Shared for Number {
+    ///     const KIND: &'static str = "number";
+    ///     const VERSION: u32 = 1;
+    /// }
+    ///
+    /// let segment = Segment::anonymous(256)?;
+    /// assert!(matches!(segment.open::<Number>(128), Err(Error::Missing { offset: 128 })));
+    /// let number: View<Number> = segment.create(128, 0, |new: &View<Number>| new.0.store(42, Relaxed))?;
+    /// assert!(matches!(segment.create::<Number>(128, 0, |_| ()), Err(Error::Exists { .. })));
+    /// assert_eq!(segment.open::<Number>(128)?.0.load(Relaxed), 42);
+    /// assert!(matches!(segment.read_at(192, &mut [0; 8]), Err(Error::Exists { .. }))); // it is no plain memory
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Exists`], also while another process is making it; [`Error::OutOfBounds`], [`Error::Forked`].
@@ -159,6 +221,27 @@ fn pid_namespace() -> &'static str {
 ///
 /// A guard that is forgotten leaves its mark for ever. So nobody in this process gets a second guard when the kernel takes the lock
 /// back because the thread has ended: references that the first one gave out may still exist.
+///
+/// ```
+/// use ipc_core::{Segment, Shared, View};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// #[repr(transparent)]
+/// struct Lock(std::sync::atomic::AtomicU64);
+///
+/// // SAFETY: an atomic.
+/// unsafe impl Shared for Lock {
+///     const KIND: &'static str = "lock";
+///     const VERSION: u32 = 1;
+/// }
+///
+/// let lock: View<Lock> = Segment::of(0, |_| ())?;
+/// lock.local().mark(0); // when it gives a guard out
+/// assert!(lock.clone().local().is_marked(0) && !lock.local().is_marked(1)); // for all handles of the process
+/// lock.local().unmark(0); // when the guard is dropped
+/// assert!(!lock.local().is_marked(0));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Local {
     extent: Extent,

@@ -26,6 +26,28 @@ const RANDOM_BITS: u32 = 40;
 /// A process that uses a [`Segment`](crate::Segment), as it is noted in shared memory: a number that is never used again.
 ///
 /// It is what an owner of something is recorded as. [`Segment::is_alive`](crate::Segment::is_alive) tells whether it still is there.
+///
+/// ```
+/// use ipc_core::{Participant, Process, Segment};
+/// use std::sync::atomic::Ordering::Relaxed;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let segment = Segment::anonymous(4096)?;
+/// let me = segment.participant();
+/// segment.atomic_u64(0)?.store(me.number(), Relaxed); // a word that says whose something is
+/// let child = Process::spawn(
+///     |segment: Segment| {
+///         let before = segment.atomic_u64(0).unwrap().swap(segment.participant().number(), Relaxed);
+///         Participant::from_number(before).map(Participant::pid)
+///     },
+///     segment.clone(),
+/// )?;
+/// assert_eq!(child.join()?, Some(std::process::id()));
+/// // Now it is the child's, which has ended.
+/// let owner = Participant::from_number(segment.atomic_u64(0)?.load(Relaxed)).ok_or("nobody's")?;
+/// assert!(!segment.is_alive(owner)? && segment.is_alive(me)?);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Participant(u64);
 

@@ -23,6 +23,20 @@ use crate::segment::{Access, Segment};
 /// - it is `#[repr(C)]`, of fixed-width integers, without pointers, and *every* pattern of its bytes is a valid value;
 /// - through `&Self` its bytes are changed and read with atomics only, or while a lock is held that excludes all others;
 /// - it has no destructor.
+///
+/// ```
+/// use ipc_core::{Segment, Shared};
+///
+/// #[repr(transparent)]
+/// struct Number(std::sync::atomic::AtomicU64);
+///
+/// // SAFETY: an atomic: no pointer, no destructor, and every pattern of its bytes is a value.
+/// unsafe impl Shared for Number {
+///     const KIND: &'static str = "number";
+///     const VERSION: u32 = 1;
+/// }
+/// assert_eq!(Segment::space_for::<Number>(0), 64 + 8); // its header says what it is
+/// ```
 pub unsafe trait Shared: Sized {
     /// What it is, at most 16 characters; another kind at the same place is an error and not a guess.
     const KIND: &'static str;
@@ -304,7 +318,8 @@ pub fn prefetch<W>(word: &W, to_write: bool) {
 /// What is copied word by word, in bytes; less than any ring has.
 const SHORT: usize = 256;
 
-/// A part of a segment in which bytes follow each other round and round. For the crates of the mechanisms.
+/// A part of a segment in which bytes follow each other round and round, from [`Segment::ring`], where an example is. For the crates of
+/// the mechanisms.
 ///
 /// All positions are counted from its beginning and never go back; what begins near the end of the memory still lies in one piece, as the
 /// memory is mapped twice. Nothing here can be outside of it, whatever the position.
@@ -425,7 +440,8 @@ impl Ring {
     }
 }
 
-/// A structure in a segment, which it keeps mapped, with the words that follow it. Each is a handle for the object.
+/// A structure in a segment, which it keeps mapped, with the words that follow it. Each is a handle for the object. [`Segment::of`] makes
+/// one, and has an example. For the crates of the mechanisms.
 #[derive(Debug)]
 pub struct View<T: Shared> {
     place: NonNull<T>,

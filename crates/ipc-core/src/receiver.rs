@@ -27,6 +27,29 @@ use crate::{Deadline, MAX_MESSAGE, complaint};
 /// One system call reads as many messages as have arrived, up to 64 KiB. The receiving calls wait until a message is complete
 /// and fail with [`Error::Disconnected`] once all that was sent has been received and every holder of the other end has closed
 /// it or died.
+///
+/// ```
+/// use ipc_core::{Error, Receiver};
+/// use std::os::{fd::OwnedFd, unix::net::UnixStream};
+/// use std::{io::Write, time::Duration};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (ours, mut peer) = UnixStream::pair()?;
+/// let mut receiver: Receiver<u32> = OwnedFd::from(ours).try_into()?;
+/// receiver.set_max_message(1 << 16); // this peer may be anybody
+/// peer.write_all(b"\0\0\0\x01\x2a")?; // a frame: four bytes of length, then the message
+/// assert_eq!(receiver.recv()?, 42);
+///
+/// peer.write_all(b"\0\0\0\x02\x80")?; // the beginning of a message of two bytes
+/// assert!(receiver.recv_timeout(Duration::from_millis(10)).is_err_and(|e| e.is_timeout()));
+/// peer.write_all(b"\x01")?; // what came in time was kept
+/// assert_eq!(receiver.recv()?, 128);
+///
+/// peer.write_all(b"\0\0\0\x05hel")?;
+/// drop(peer); // it dies while it writes
+/// assert!(matches!(receiver.recv(), Err(Error::Truncated { missing: 2 })));
+/// # Ok(()) }
+/// ```
 pub struct Receiver<T, C = Postcard> {
     endpoint: Endpoint,
     inbox: Inbox,
@@ -157,6 +180,25 @@ impl<T, C> Receiver<T, C> {
 
     /// Receives the bytes of the next message into `buffer` and returns how many: no allocation, and long ones are not copied.
     ///
+    /// ```
+    /// use ipc_core::Error;
+    /// # use std::{os::{fd::OwnedFd, unix::net::UnixStream}, time::Duration};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (a, b) = UnixStream::pair()?;
+    /// # let mut sender: ipc_core::Sender<u32> = OwnedFd::from(a).try_into()?;
+    /// # let mut receiver: ipc_core::Receiver<u32> = OwnedFd::from(b).try_into()?;
+    /// let mut buffer = [0; 8];
+    /// sender.send_bytes(b"more than eight")?;
+    /// assert!(matches!(receiver.recv_bytes_into(&mut buffer), Err(Error::BufferTooShort { needed: 15, .. })));
+    /// assert_eq!(receiver.recv_bytes()?, b"more than eight"); // it has not been lost
+    /// assert!(receiver.try_recv_bytes_into(&mut buffer).is_err_and(|e| e.is_would_block()));
+    /// sender.send_bytes(b"eight")?;
+    /// let len = receiver.recv_bytes_into_timeout(&mut buffer, Duration::from_millis(50))?;
+    /// assert_eq!(buffer[..len], *b"eight");
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::BufferTooShort`] says how long the message is and leaves it there. Else as [`recv`](Receiver::recv).
     ///
@@ -184,6 +226,24 @@ impl<T, C> Receiver<T, C> {
 
     /// Waits up to `timeout` for a complete message and says whether the next receiving call would return at once: with a
     /// message, or with an error, as at the end of the stream. `Duration::ZERO` just looks, `Duration::MAX` waits.
+    ///
+    /// ```
+    /// use ipc_core::Receiver;
+    /// use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    /// use std::{io::Write, time::Duration};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (ours, mut peer) = UnixStream::pair()?;
+    /// let mut receiver: Receiver<u8> = OwnedFd::from(ours).try_into()?;
+    /// peer.write_all(b"\0\0\0\x01")?;
+    /// assert!(!receiver.poll(Duration::ZERO)?); // the length of a message is no message
+    /// peer.write_all(b"*")?;
+    /// assert!(receiver.poll(Duration::ZERO)? && receiver.recv()? == b'*');
+    /// drop(peer);
+    /// assert!(receiver.poll(Duration::MAX)?); // the end, too, is something to be received
+    /// assert!(receiver.recv().is_err_and(|e| e.is_disconnected()));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Moved`]. Others are left for the receiving call.
@@ -381,6 +441,23 @@ fn check(incomplete: bool, patience: &mut Patience) -> Result<()> {
 /// Receives message after message; ends at the end of the stream. See [`Receiver::iter`].
 ///
 /// An error other than [`Error::Disconnected`] is an item; after one that is not about a single message the iteration ends.
+///
+/// ```
+/// use ipc_core::{Receiver, Sender};
+/// # use std::os::{fd::OwnedFd, unix::net::UnixStream};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (a, b) = UnixStream::pair()?;
+/// # let mut sender: Sender<u8> = OwnedFd::from(a).try_into()?;
+/// # let mut receiver: Receiver<u8> = OwnedFd::from(b).try_into()?;
+/// sender.send(1)?;
+/// sender.send_bytes(b"no number")?;
+/// sender.send(2)?;
+/// drop(sender);
+/// let numbers: Vec<Option<u8>> = receiver.iter().map(|message| message.ok()).collect();
+/// assert_eq!(numbers, [Some(1), None, Some(2)]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Iter<'a, T, C = Postcard> {
     receiver: &'a mut Receiver<T, C>,

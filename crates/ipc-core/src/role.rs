@@ -14,6 +14,28 @@ use crate::segment::full;
 use crate::{Error, Handle, Result, Segment, complaint, participant};
 
 /// A handle for one end of an object, or for both, which counts as such. For the crates of the mechanisms.
+///
+/// ```
+/// use ipc_core::{Process, Role, Roles, Segment};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let segment = Segment::anonymous(4096)?;
+/// let both = Role::new(&segment, Roles::BOTH)?;
+/// let consumer = both.part(Roles::CONSUMER);
+/// assert_eq!((segment.own_handles(), segment.own_roles(Roles::CONSUMER)), (2, 2));
+/// drop(both);
+/// assert!(!segment.has_role(Roles::PRODUCER)?); // a consumer would wait in vain
+/// assert_eq!((consumer.roles(), consumer.segment().participants()?), (Roles::CONSUMER, 1));
+///
+/// // Of another process, and on the way to it, it counts until that has ended, however it does.
+/// let idle = |_end: Role| -> () { loop { std::thread::park() } };
+/// let child = Process::spawn(idle, Role::new(&segment, Roles::PRODUCER)?)?;
+/// assert!(segment.has_role(Roles::PRODUCER)?);
+/// child.kill()?;
+/// child.join().unwrap_err();
+/// assert!(!segment.has_role(Roles::PRODUCER)?);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Role {
     segment: Segment,
@@ -21,6 +43,12 @@ pub struct Role {
 }
 
 /// Which roles: bits.
+///
+/// ```
+/// use ipc_core::Roles;
+///
+/// assert_ne!(Roles::PRODUCER, Roles::CONSUMER); // who sends, who receives; `BOTH` counts as each of them
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Roles(u8);
@@ -88,6 +116,39 @@ impl Role {
     }
 
     /// Sends it away: `moved` becomes true when it is sent.
+    ///
+    /// ```
+    /// use ipc_core::{Connection, Role, Roles, Segment};
+    /// use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    /// use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    /// use std::sync::{Arc, atomic::{AtomicBool, Ordering::Relaxed}};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// /// Has one owner, as the end of a connection has.
+    /// struct End(Role, Arc<AtomicBool>);
+    ///
+    /// impl Serialize for End {
+    ///     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    ///         self.0.serialize_moving(&self.1, serializer)
+    ///     }
+    /// }
+    ///
+    /// impl<'de> Deserialize<'de> for End {
+    ///     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<End, D::Error> {
+    ///         Ok(End(Role::deserialize_moved(deserializer)?, Arc::default()))
+    ///     }
+    /// }
+    ///
+    /// let (a, b) = UnixStream::pair()?;
+    /// let mut a: Connection<End, ()> = OwnedFd::from(a).try_into()?;
+    /// let mut b: Connection<(), End> = OwnedFd::from(b).try_into()?;
+    /// let end = End(Role::new(&Segment::anonymous(4096)?, Roles::PRODUCER)?, Arc::default());
+    /// a.send(&end)?;
+    /// assert!(end.1.load(Relaxed)); // it is not ours any more
+    /// assert_eq!(b.recv()?.0.roles(), Roles::PRODUCER);
+    /// assert!(a.send(&end).is_err());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// That of the serializer; it was sent before.

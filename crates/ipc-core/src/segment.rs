@@ -201,6 +201,17 @@ impl Segment {
     }
 
     /// Whether another process ever had it, as far as this process knows: it came from one, or was sent.
+    ///
+    /// ```
+    /// use ipc_core::{Process, Segment};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let segment = Segment::anonymous(4096)?;
+    /// assert!(!segment.was_shared() && !segment.is_read_only());
+    /// let child = Process::spawn(|segment: Segment| segment.was_shared(), segment.clone())?;
+    /// assert!(child.join()? && segment.was_shared());
+    /// # Ok(()) }
+    /// ```
     pub fn was_shared(&self) -> bool {
         self.0.was_shared.load(Ordering::Relaxed)
     }
@@ -220,6 +231,14 @@ impl Segment {
     }
 
     /// Refuses to work in a copy of the process that came about by a fork. One load; called first by every operation on an object.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let segment = ipc_core::Segment::anonymous(4096)?;
+    /// segment.check_fork()?; // in a forked copy of this process: `Error::Forked`
+    /// assert!(segment.is_original());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Forked`].
@@ -246,6 +265,19 @@ impl Segment {
 
     /// Copies bytes in. Others may read them at the same time: then they read any mixture of old and new ones.
     ///
+    /// ```
+    /// use ipc_core::{Error, Segment};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let segment = Segment::anonymous(4096)?;
+    /// segment.write_at(4000, b"hello")?;
+    /// let mut back = [0; 5];
+    /// segment.read_at(4000, &mut back)?;
+    /// assert_eq!(&back, b"hello");
+    /// assert!(matches!(segment.write_at(4092, b"hello"), Err(Error::OutOfBounds { .. })));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::OutOfBounds`], [`Error::ReadOnly`], [`Error::Forked`]; [`Error::Exists`] as in [`read_at`](Segment::read_at).
     pub fn write_at(&self, offset: usize, from: &[u8]) -> Result<()> {
@@ -255,6 +287,20 @@ impl Segment {
     }
 
     /// The four bytes at an offset that is a multiple of 4, as an atomic.
+    ///
+    /// ```
+    /// use ipc_core::{Process, Segment};
+    /// use std::sync::atomic::Ordering::Relaxed;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let segment = Segment::anonymous(4096)?;
+    /// let count = |segment: Segment| (0..1000).for_each(|_| drop(segment.atomic_u32(8).unwrap().fetch_add(1, Relaxed)));
+    /// let child = Process::spawn(count, segment.clone())?;
+    /// count(segment.clone());
+    /// child.join()?;
+    /// assert_eq!(segment.atomic_u32(8)?.load(Relaxed), 2000);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::OutOfBounds`], [`Error::ReadOnly`], [`Error::Forked`]; [`Error::Exists`] as in [`read_at`](Segment::read_at).
@@ -354,6 +400,19 @@ impl<'de> Deserialize<'de> for Segment {
 /// What is under way to another process and must count as long as it can arrive. For the crates of the mechanisms.
 impl Segment {
     /// An open file of its own, which is a participant of its own: what is noted as owned by that is owned as long as the file can arrive.
+    ///
+    /// ```
+    /// use ipc_core::Segment;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let segment = Segment::anonymous(4096)?;
+    /// let (envoy, who) = segment.envoy()?; // the handle goes into a message; `who` is noted as the owner
+    /// let arrived = Segment::of_envoy(&envoy)?;
+    /// assert!(arrived.is_alive(who)?); // time to note `arrived.participant()`
+    /// drop(envoy);
+    /// assert!(!arrived.is_alive(who)?); // as if it had been lost on the way
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Io`] if the limit of open files is reached; [`Error::Forked`].

@@ -34,6 +34,22 @@ const KEEP: usize = 1024 * 1024;
 /// Every `send` is one system call for a message up to what fits into the kernel's buffer (about 200 KB on a socket, 64 KiB
 /// on a pipe); [`send_many`](Sender::send_many) is one for many messages. They wait while the buffer is full, and fail with
 /// [`Error::Disconnected`] once the receiver is gone, also when it is killed while they wait.
+///
+/// ```
+/// use ipc_core::{Process, Receiver, Sender};
+/// use std::os::{fd::OwnedFd, unix::net::UnixStream};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (ours, theirs) = UnixStream::pair()?; // or a pipe, a FIFO, a TCP stream
+/// let mut sender: Sender<str> = OwnedFd::from(ours).try_into()?;
+/// let receiver: Receiver<String> = OwnedFd::from(theirs).try_into()?;
+/// let child = Process::spawn(|mut from: Receiver<String>| from.iter().flatten().collect::<Vec<_>>(), receiver)?;
+/// sender.send("one")?;
+/// sender.send_many(["two", "three"])?;
+/// drop(sender); // the end of the stream
+/// assert_eq!(child.join()?, ["one", "two", "three"]);
+/// # Ok(()) }
+/// ```
 pub struct Sender<T: ?Sized, C = Postcard> {
     endpoint: Endpoint,
     outbox: Outbox,
@@ -102,6 +118,19 @@ impl<T: ?Sized, C> Sender<T, C> {
     }
 
     /// As [`send`](Sender::send), but does not wait.
+    ///
+    /// ```
+    /// # use std::os::{fd::OwnedFd, unix::net::UnixStream};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (a, b) = UnixStream::pair()?;
+    /// # let mut sender: ipc_core::Sender<u32> = OwnedFd::from(a).try_into()?;
+    /// # let mut receiver: ipc_core::Receiver<u32> = OwnedFd::from(b).try_into()?;
+    /// let full = (0..).find_map(|n| sender.try_send(n).err()).expect("nobody reads");
+    /// assert!(full.is_would_block()); // that number has not been sent
+    /// assert_eq!(receiver.recv()?, 0);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::WouldBlock`]: nothing was sent. [`Error::Unfinished`]: a part was, the rest follows with the next call. Else as `send`.

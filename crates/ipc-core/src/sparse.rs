@@ -15,6 +15,26 @@ use crate::segment::{allocate, checked};
 use crate::{Error, Result, Segment};
 
 /// How long a segment is, and how much of it is mapped. For the crates of the mechanisms.
+///
+/// ```
+/// use ipc_core::{Layout, Segment};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let segment = Segment::sparse(Layout { mapped: 4096, len: 1 << 30 })?; // room for a gigabyte
+/// assert_eq!((segment.size(), segment.end()), (4096, 4096..1 << 30));
+/// let at = 1 << 20;
+/// assert!(!segment.is_written(at, 5)?);
+/// segment.write_end(at, b"hello")?;
+/// let mut back = [0; 5];
+/// segment.read_end(at, &mut back)?;
+/// assert!(segment.is_written(at, 5)? && back == *b"hello");
+///
+/// let before = segment.memory()?;
+/// assert!(before < 1 << 20); // it takes what was written, by whole pages
+/// segment.free_end(at, 1 << 16)?;
+/// assert!(segment.memory()? < before);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// So many bytes are mapped, and have memory from the start.
@@ -126,6 +146,30 @@ impl Segment {
 
 impl Segment {
     /// The ring that lies at `offset`, a multiple of the page size; `len` is one, too, and a power of two. A segment has one ring at most.
+    ///
+    /// ```
+    /// use ipc_core::Segment;
+    /// use std::sync::atomic::Ordering::Relaxed;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let segment = Segment::anonymous(2 << 16)?;
+    /// let ring = segment.ring(1 << 16, 1 << 16)?; // its second half
+    /// let near_the_end = (7 << 16) - 8; // in the seventh round
+    /// assert!(ring.write(near_the_end, b"round and round"));
+    /// let mut back = [0; 15];
+    /// assert!(ring.read(near_the_end, &mut back) && back == *b"round and round");
+    /// let mut text = b"a".to_vec();
+    /// assert!(ring.append_to(&mut text, near_the_end + 5, 6)); // one piece, wherever it begins
+    /// assert_eq!(text, b"a and r");
+    ///
+    /// assert!(ring.write_bytes(near_the_end + 4, b"D")); // that byte and no other
+    /// assert_eq!((ring.byte(near_the_end + 4), ring.byte(near_the_end + 5)), (b'D', b' '));
+    /// assert!(ring.fill(near_the_end, 16, 0));
+    /// ring.prefetch(near_the_end, true); // only a hint
+    /// assert_eq!(ring.word(near_the_end).load(Relaxed), 0);
+    /// assert!(!ring.fill(0, (1 << 16) + 1, 0)); // it has not so many bytes
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::OutOfBounds`]; [`Error::Exists`] if there is another ring; [`Error::Io`] if it cannot be mapped.

@@ -11,6 +11,37 @@ use crate::{Deadline, endpoint};
 
 /// Something that [`wait`] can wait for: a connection (a message to receive), a process (its end), a plain descriptor
 /// (something to read).
+///
+/// Implement it for what has a buffer of its own over a descriptor:
+///
+/// ```
+/// use ipc_core::{Waitable, wait};
+/// use std::os::{fd::{AsFd, BorrowedFd}, unix::net::UnixStream};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// struct Lines {
+///     socket: UnixStream,
+///     read_ahead: Vec<String>,
+/// }
+///
+/// impl Waitable for Lines {
+///     fn is_ready_now(&self) -> bool {
+///         !self.read_ahead.is_empty()
+///     }
+///
+///     fn descriptor(&self) -> BorrowedFd<'_> {
+///         self.socket.as_fd()
+///     }
+/// }
+///
+/// let (socket, _peer) = UnixStream::pair()?;
+/// let mut lines = Lines { socket, read_ahead: vec![] };
+/// assert!(wait(&[&lines], Duration::ZERO)?.is_empty() && lines.is_still_ready());
+/// lines.read_ahead.push("a line".into());
+/// assert_eq!(wait(&[&lines], Duration::MAX)?, [0]); // although the socket has nothing to read
+/// # Ok(()) }
+/// ```
 pub trait Waitable {
     /// Whether it is ready although its descriptor may not say so, as messages lie in a buffer.
     fn is_ready_now(&self) -> bool {
@@ -67,7 +98,7 @@ impl Waitable for Handle {
 /// The system refused to poll the descriptors.
 ///
 /// # References
-/// CPython `multiprocessing.connection.wait`.
+/// ppoll(2); CPython `multiprocessing.connection.wait`.
 pub fn wait(items: &[&dyn Waitable], timeout: Duration) -> Result<Vec<usize>> {
     let end = Deadline::after(timeout);
     loop {

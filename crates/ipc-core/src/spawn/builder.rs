@@ -37,6 +37,9 @@ use crate::{Connection, Deadline, Handle, Sender, crash_point, sys};
 /// assert_eq!(child.join()?, ("worker".into(), "3".into(), 42));
 /// # Ok(()) }
 /// ```
+///
+/// # References
+/// [`std::process::Command`], which starts it; CPython `multiprocessing.Process`, for `name` and `daemon`.
 #[derive(Debug, Default)]
 pub struct Builder {
     name: Option<String>,
@@ -56,6 +59,21 @@ pub struct Builder {
 /// What a standard stream of a process is to be.
 ///
 /// There is no `Piped`: make a pipe, as with `std::io::pipe`, give one end to the child and keep the other.
+///
+/// ```
+/// use ipc_core::{Builder, Stdio};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+/// let child = Builder::new()
+///     .stdin(Stdio::Null)
+///     .stdout(theirs) // whatever owns a descriptor
+///     .stderr(Stdio::Inherit)
+///     .spawn(|()| println!("hello"), ())?;
+/// assert_eq!(std::io::read_to_string(ours)?, "hello\n"); // ends with the child, which has the only other end
+/// child.join()?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub enum Stdio {
@@ -91,6 +109,25 @@ impl Builder {
     ///
     /// A daemon has a thread that watches. It ends without destructors and without flushing. A process that was forked (not
     /// spawned) from this one counts as this one as long as it lives.
+    ///
+    /// ```
+    /// use ipc_core::{Builder, Handle, Process};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// // A process that starts a daemon, which holds the other end for ever, and returns.
+    /// let starter = Process::spawn(
+    ///     |line: Handle| {
+    ///         let forever = |_line: Handle| -> () { loop { std::thread::park() } };
+    ///         Builder::new().daemon(true).spawn(forever, line).unwrap().is_daemon()
+    ///     },
+    ///     Handle::from(theirs),
+    /// )?;
+    /// assert!(starter.join()?);
+    /// assert_eq!(std::io::read_to_string(ours)?, ""); // the daemon has ended with it
+    /// # Ok(()) }
+    /// ```
     pub fn daemon(mut self, daemon: bool) -> Builder {
         self.daemon = daemon;
         self
@@ -98,6 +135,15 @@ impl Builder {
 
     /// Whether it may write a core dump when it crashes. `false` also lets its death be noticed at once, where else its
     /// descriptors stay open until the dump is written. As this process, unless set.
+    ///
+    /// ```
+    /// use ipc_core::{Builder, JoinError};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let child = Builder::new().core_dumps(false).spawn(|()| -> () { std::process::abort() }, ())?;
+    /// assert_eq!(child.join(), Err(JoinError::Killed { signal: 6, core_dumped: false }));
+    /// # Ok(()) }
+    /// ```
     pub fn core_dumps(mut self, allowed: bool) -> Builder {
         self.no_core_dumps = !allowed;
         self
@@ -105,6 +151,17 @@ impl Builder {
 
     /// How long `spawn` may take to hand over the arguments; without end unless set. It takes long only for arguments of more
     /// than about 200 KB, and only when the child is stopped or starved. Then the child is killed.
+    ///
+    /// ```
+    /// use ipc_core::Builder;
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let builder = Builder::new().handover_timeout(Duration::from_secs(5));
+    /// let child = builder.spawn(|bytes: Vec<u8>| bytes.len(), vec![0; 1 << 20])?;
+    /// assert_eq!(child.join()?, 1 << 20);
+    /// # Ok(()) }
+    /// ```
     pub fn handover_timeout(mut self, timeout: Duration) -> Builder {
         self.handover = Some(timeout);
         self
@@ -123,6 +180,16 @@ impl Builder {
     }
 
     /// Starts with an empty environment, but for what is set after this.
+    ///
+    /// ```
+    /// use ipc_core::Builder;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let child = Builder::new().env_clear().env("LEVEL", "3").env("DEBUG", "1").env_remove("DEBUG");
+    /// let child = child.spawn(|()| ["PATH", "LEVEL", "DEBUG"].map(|name| std::env::var(name).ok()), ())?;
+    /// assert_eq!(child.join()?, [None, Some("3".to_string()), None]);
+    /// # Ok(()) }
+    /// ```
     pub fn env_clear(mut self) -> Builder {
         self.env.clear();
         self.env_clear = true;
@@ -130,6 +197,15 @@ impl Builder {
     }
 
     /// The working directory of the child.
+    ///
+    /// ```
+    /// use ipc_core::Builder;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let child = Builder::new().current_dir("/").spawn(|()| std::env::current_dir().unwrap(), ())?;
+    /// assert_eq!(child.join()?, std::path::Path::new("/"));
+    /// # Ok(()) }
+    /// ```
     pub fn current_dir(mut self, directory: impl AsRef<Path>) -> Builder {
         self.directory = Some(directory.as_ref().into());
         self

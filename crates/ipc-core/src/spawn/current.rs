@@ -10,12 +10,21 @@ use crate::{sys, wait};
 ///
 /// ```
 /// let me = ipc_core::current_process();
-/// assert_eq!((me.name(), me.is_daemon()), ("MainProcess", false));
+/// assert_eq!((me.name(), me.is_daemon(), me.pid()), ("MainProcess", false, std::process::id()));
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct CurrentProcess(());
 
 /// This process. Its identity is what its parent gave it; a process that was not spawned is called `MainProcess`.
+///
+/// ```
+/// use ipc_core::{Builder, current_process};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let child = Builder::new().name("worker").spawn(|()| current_process().name().to_string(), ())?;
+/// assert_eq!(child.join()?, "worker");
+/// # Ok(()) }
+/// ```
 ///
 /// # References
 /// CPython `multiprocessing.current_process`.
@@ -41,6 +50,28 @@ impl CurrentProcess {
 }
 
 /// The process that spawned this one.
+///
+/// Who goes on when its parent ends, unlike a daemon, can still notice it:
+///
+/// ```
+/// use ipc_core::{Handle, Process, parent_process, wait};
+/// use std::{fs::File, io::Write, os::unix::net::UnixStream, time::Duration};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// fn heir(line: Handle) {
+///     let parent = parent_process().unwrap().expect("it was spawned");
+///     if let Some(sentinel) = parent.sentinel() {
+///         wait(&[&sentinel], Duration::MAX).unwrap();
+///     }
+///     write!(File::from(line.into_fd().unwrap()), "{}", parent.is_alive()).unwrap();
+/// }
+///
+/// let (ours, theirs) = UnixStream::pair()?;
+/// let start = |line: Handle| drop(Process::spawn(heir, line).unwrap()); // detached
+/// Process::spawn(start, Handle::from(theirs))?.join()?;
+/// assert_eq!(std::io::read_to_string(ours)?, "false");
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct ParentProcess {
     pid: u32,
@@ -49,6 +80,16 @@ pub struct ParentProcess {
 }
 
 /// The process that spawned this one, or `None` if this one was not spawned.
+///
+/// ```
+/// use ipc_core::{Process, parent_process};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// assert!(parent_process()?.is_none()); // nobody has spawned this one
+/// let child = Process::spawn(|()| parent_process().unwrap().map(|parent| parent.pid()), ())?;
+/// assert_eq!(child.join()?, Some(std::process::id()));
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// The limit of open files is reached.

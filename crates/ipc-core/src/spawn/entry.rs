@@ -153,6 +153,9 @@ pub(crate) fn check() -> crate::Result<()> {
 ///     // the program
 /// }
 /// ```
+///
+/// # References
+/// CPython `multiprocessing.freeze_support`, which stands in the same place.
 pub fn init() {
     if let Some(run) = begin() {
         child::start(run)

@@ -23,7 +23,23 @@ use crate::{Deadline, Decode, Error, Postcard, Receiver, crash_point};
 /// A process that runs a function of this program and returns a value of type `R`.
 ///
 /// [`join`](Process::join) it to get the value. Dropping it detaches the process, as dropping a thread's `JoinHandle` does: it
-/// goes on, and is reaped when it ends. What can be asked and done without waiting is on [`Child`], to which this dereferences.
+/// goes on, and is reaped when it ends. It also goes on when this process ends first, unless it is a [daemon](Builder::daemon). What can be
+/// asked and done without waiting is on [`Child`], to which this dereferences.
+///
+/// ```
+/// use ipc_core::{JoinError, Process};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut child = Process::spawn(|()| -> u32 { loop { std::thread::park() } }, ())?;
+/// assert!(child.is_alive());
+/// assert_eq!(child.try_join(), Err(JoinError::Timeout)); // it has not ended, and runs on
+/// child.kill()?;
+/// assert!(matches!(child.join(), Err(JoinError::Killed { signal: 9, .. })));
+/// # Ok(()) }
+/// ```
+///
+/// # References
+/// CPython `multiprocessing.Process`, whose `join` returns nothing.
 pub struct Process<R> {
     shared: Arc<Shared>,
     result: PhantomData<fn() -> R>,
@@ -87,6 +103,17 @@ impl<R> Process<R> {
     /// Waits until the process has ended, and returns what its function returned. A result has at most 1 GiB; to look at the exit
     /// status afterwards, keep a clone of the [`Child`]: `let child = (*process).clone()`.
     ///
+    /// ```
+    /// use ipc_core::{JoinError, Process};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let process = Process::spawn(|()| -> u32 { std::process::exit(3) }, ())?;
+    /// let child = (*process).clone();
+    /// assert_eq!(process.join(), Err(JoinError::Exited { code: 3 }));
+    /// assert_eq!(child.exit_status().and_then(|status| status.code()), Some(3));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`JoinError`] says how it ended otherwise. The death of the process ends the wait at once.
     ///
@@ -101,8 +128,21 @@ impl<R> Process<R> {
 
     /// As [`join`](Process::join), but waits no longer than `timeout`.
     ///
+    /// ```
+    /// use ipc_core::{JoinError, Process};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut child = Process::spawn(|()| -> u32 { loop { std::thread::park() } }, ())?;
+    /// assert_eq!(child.join_timeout(Duration::from_millis(20)), Err(JoinError::Timeout));
+    /// child.terminate()?; // who gives up says so: the time-out has ended nothing
+    /// assert!(matches!(child.join_timeout(Duration::MAX), Err(JoinError::Killed { signal: 15, .. })));
+    /// assert_eq!(child.try_join(), Err(JoinError::Joined)); // it is told once
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// [`JoinError::Timeout`]: the process runs on, join it later. [`JoinError::Joined`] once a result was returned. Else as `join`.
+    /// [`JoinError::Timeout`]: the process runs on, join it later. [`JoinError::Joined`] once a call has told how it ended. Else as `join`.
     pub fn join_timeout(&mut self, timeout: Duration) -> Result<R, JoinError>
     where
         R: DeserializeOwned,
@@ -247,6 +287,30 @@ impl<R> fmt::Debug for Process<R> {
 }
 
 /// How a process ended that did not return a value.
+///
+/// ```
+/// use ipc_core::{Builder, JoinError};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// fn end(how: u32) -> u32 {
+///     match how {
+///         0 => panic!("no more"),
+///         1 => std::process::exit(3),
+///         2 => std::process::abort(),
+///         _ => how,
+///     }
+/// }
+///
+/// for how in 0..4 {
+///     match Builder::new().core_dumps(false).spawn(end, how)?.join() {
+///         Err(JoinError::Panicked { message, .. }) => assert_eq!((how, &*message), (0, "no more")),
+///         Err(JoinError::Exited { code }) => assert_eq!((how, code), (1, 3)),
+///         Err(JoinError::Killed { signal, .. }) => assert_eq!((how, signal), (2, 6)), // SIGABRT
+///         returned => assert_eq!(returned?, 3),
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {

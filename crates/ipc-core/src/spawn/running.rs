@@ -17,7 +17,27 @@ use crate::{Deadline, crash_point, endpoint, sys};
 /// [`active_children`].
 ///
 /// It stands for exactly this process, by a descriptor of the kernel's (pidfd), so a signal never hits a later process that
-/// was given the same pid. Dropping it does nothing to the process.
+/// was given the same pid. None of its calls waits. Dropping it does nothing to the process.
+///
+/// ```
+/// use ipc_core::{Builder, wait};
+/// use std::{os::unix::process::ExitStatusExt, time::Duration};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let idle = Builder::new().name("idle").spawn(|()| -> () { loop { std::thread::park() } }, ())?;
+/// let child = (*idle).clone();
+/// assert_eq!((child.name(), child.is_daemon(), child.exit_status()), ("idle", false, None));
+/// assert!(child.is_alive() && child.pid() != std::process::id());
+///
+/// child.terminate()?;
+/// assert_eq!(wait(&[&child.sentinel()], Duration::MAX)?, [0]); // it has ended
+/// assert_eq!(child.exit_status().and_then(|status| status.signal()), Some(15));
+/// child.interrupt()?; // too late: nothing happens, also if another process has its pid by now
+/// # Ok(()) }
+/// ```
+///
+/// # References
+/// pidfd_open(2), pidfd_send_signal(2); CPython `multiprocessing.Process`: `terminate`, `kill`, `interrupt`, `exitcode`, `sentinel`.
 #[derive(Clone, Debug)]
 pub struct Child(Arc<Inner>);
 
@@ -72,7 +92,7 @@ impl Child {
         self.ended().is_none()
     }
 
-    /// How it ended; `None` while it runs, or if the program has let somebody else take the status (it ignores SIGCHLD).
+    /// How it ended: a code from 0 to 255, or the number of a signal. `None` while it runs, or if the program has let somebody else take the status (it ignores SIGCHLD).
     #[doc(alias = "exitcode")]
     pub fn exit_status(&self) -> Option<ExitStatus> {
         match self.ended() {
@@ -81,7 +101,8 @@ impl Child {
         }
     }
 
-    /// Asks it to end (SIGTERM). Nothing happens if it has ended.
+    /// Asks it to end (SIGTERM), which it does at once, without destructors, unless it handles or ignores that signal. Nothing happens if
+    /// it has ended.
     ///
     /// # Errors
     /// The process runs under another user by now.
@@ -89,7 +110,7 @@ impl Child {
         self.signal(libc::SIGTERM)
     }
 
-    /// Ends it at once (SIGKILL). Nothing happens if it has ended.
+    /// Ends it at once (SIGKILL), which it cannot prevent, also when it is stopped. Nothing happens if it has ended.
     ///
     /// # Errors
     /// As [`terminate`](Child::terminate).
@@ -97,7 +118,8 @@ impl Child {
         self.signal(libc::SIGKILL)
     }
 
-    /// Interrupts it as Ctrl-C would (SIGINT). Nothing happens if it has ended.
+    /// Interrupts it as Ctrl-C would (SIGINT). Nothing happens if it has ended, or ignores that signal, as what a shell's script has started
+    /// in the background does, and its children.
     ///
     /// # Errors
     /// As [`terminate`](Child::terminate).
@@ -159,6 +181,19 @@ fn reap(pidfd: BorrowedFd<'_>) -> Option<Ended> {
 }
 
 /// The children of this process that still run; those that were joined, or have ended, are not among them.
+///
+/// ```
+/// use ipc_core::{Process, active_children};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let child = Process::spawn(|()| -> () { loop { std::thread::park() } }, ())?;
+/// let pid = child.pid();
+/// assert!(active_children().iter().any(|other| other.pid() == pid));
+/// child.kill()?;
+/// assert!(child.join().is_err());
+/// assert!(!active_children().iter().any(|other| other.pid() == pid));
+/// # Ok(()) }
+/// ```
 ///
 /// # References
 /// CPython `multiprocessing.active_children`.

@@ -12,6 +12,18 @@ use super::running::lock;
 use crate::Result;
 
 /// Starts the processes of a [`scope`].
+///
+/// What fails in a scope is not lost, also if nobody joins it:
+///
+/// ```
+/// use ipc_core::{Builder, JoinError, Scope};
+///
+/// let ended = ipc_core::scope(|scope: &Scope| {
+///     let builder = Builder::new().name("helper");
+///     scope.spawn_with(builder, |()| -> () { panic!("out of luck") }, ()).map(drop)
+/// });
+/// assert!(matches!(ended, Err(JoinError::Panicked { message, .. }) if message == "out of luck"));
+/// ```
 #[derive(Debug, Default)]
 pub struct Scope {
     started: Mutex<Vec<Arc<Shared>>>,
@@ -36,6 +48,9 @@ pub struct Scope {
 ///
 /// # Errors
 /// How the first process failed that was not joined.
+///
+/// # References
+/// [`std::thread::scope`], for processes.
 pub fn scope<T>(f: impl FnOnce(&Scope) -> T) -> Result<T, JoinError> {
     let scope = Scope::default();
     let result = panic::catch_unwind(AssertUnwindSafe(|| f(&scope)));
