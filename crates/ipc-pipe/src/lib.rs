@@ -31,13 +31,53 @@
 //! | small messages one by one | about a million per second | about three times as many |
 //! | many at once with `send_many` | fastest | |
 //!
-//! Not here: names (`ipc-fifo`), unrelated processes (`ipc-socket`), many writers or readers (`ipc-queue`).
+//! Start at [`duplex`]. Not here: names in the file system ([`ipc-fifo`](../ipc_fifo/index.html)), unrelated processes and other machines
+//! ([`ipc-socket`](../ipc_socket/index.html)), many writers or readers, or messages that outlive a killed receiver
+//! ([`ipc-queue`](../ipc_queue/index.html)), choosing among sends and receives ([`ipc-csp`](../ipc_csp/index.html)). Processes are described in
+//! [`ipc-core`](ipc_core).
+//!
+//! # When a process dies
+//!
+//! It may be killed at any instruction. The other end receives what was sent and then [`Error::Disconnected`], or [`Error::Truncated`] if the
+//! dead one was just writing a message; who sends to it gets [`Error::Disconnected`]. An end that is under way in a message belongs to that
+//! message: if nobody receives it, it is closed. What the dead process had received, and what nobody had, is lost.
+//!
+//! # Examples
+//!
+//! Complete programs, each run by `cargo run --example` and its name:
+//!
+//! | program | shows | what differs from Python |
+//! |---|---|---|
+//! | [`pipe_hello`](../../../examples/pipe_hello.rs) | two children, one end each, one message | the parent keeps no copy of an end |
+//! | [`pipe_duplex`](../../../examples/pipe_duplex.rs) | parent and child both send and receive | each direction has a type |
+//! | [`pipe_simplex`](../../../examples/pipe_simplex.rs) | a one-way pipe | the sending end comes first; it has no `recv`, where Python finds that out when it is called |
+//! | [`pipe_messages`](../../../examples/pipe_messages.rs) | messages up to an agreed last one | dropping the sender would do |
+//! | [`pipe_values`](../../../examples/pipe_values.rs) | a list of different things in one message | what may be in it is an enum |
+//! | [`pipe_session`](../../../examples/pipe_session.rs) | values, bytes, bytes into memory that is there already | a message that is longer than the memory stays, and can be received |
+//! | [`pipe_wait`](../../../examples/pipe_wait.rs) | several workers are listened to at once | positions come back, not objects |
+//! | [`pipe_handles`](../../../examples/pipe_handles.rs) | an open file, and the end of another pipe, in a message | they are parts of any value; no server thread hands them over |
+//! | [`pipe_python`](../../../examples/pipe_python.rs) | Python has the other end | bytes cross, no pickled objects |
 //!
 //! # From Python
 //!
-//! `Pipe()` is [`duplex`], `Pipe(duplex=False)` is [`simplex`], which gives the sending end first. Both have Python's frames, so a
-//! Python process can hold the other end: see [`duplex_with_codec`]. Where two Python processes or threads that use the same
-//! end can corrupt its data, here the types do not let them: an end has one owner and is not cloned.
+//! | `multiprocessing` | here |
+//! |---|---|
+//! | `Pipe()` | [`duplex`], with a type for each direction |
+//! | `Pipe(duplex=False)` | [`simplex`], which gives the sending end first |
+//! | `conn.send(obj)`, `conn.recv()` | [`Connection::send`], [`Connection::recv`] |
+//! | `conn.send_bytes`, `recv_bytes`, `recv_bytes_into`, `poll` | the same on [`Connection`] |
+//! | `conn.close()` | dropping it |
+//! | `EOFError`, `BrokenPipeError` | [`Error::Disconnected`] |
+//! | `connection.wait([…])` | [`wait`] |
+//!
+//! Both kinds have Python's frames, so a Python process can hold the other end: see [`duplex_with_codec`]. Where two Python processes or
+//! threads that use the same end can corrupt its data, here the types do not let them: an end has one owner and is not cloned.
+//!
+//! # Limits
+//!
+//! A message has at most 1 GiB unless another limit is [set](Connection::set_max_message). About 200 KB (a two-way pipe) or 64 KiB (a one-way
+//! pipe) can be under way before a sender waits: so two processes that both send much before they receive wait for each other. A two-way
+//! pipe is for one machine, and takes one descriptor for each end.
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
@@ -46,14 +86,33 @@ use std::os::unix::net::UnixStream;
 use nix::fcntl::OFlag;
 
 pub use ipc_core::{
-    Builder, Bytes, Child, Connection, Decode, Encode, Error, Handle, JoinError, Postcard, Process, Receiver, Result,
-    Sender, Stdio, wait,
+    Builder, Bytes, Child, CodecError, Connection, Decode, Encode, Error, Handle, JoinError, Plain, Postcard, Process,
+    Receiver, Result, Sender, Stdio, Waitable, wait,
 };
 
 /// Makes a two-way pipe: the first end sends `A` and receives `B`, the second the reverse.
 ///
 /// It is a pair of connected Unix stream sockets, close-on-exec. When an end is dropped, or the process that holds it dies,
-/// the other one receives what was sent and then [`Error::Disconnected`].
+/// the other one receives what was sent and then [`Error::Disconnected`]. This does not wait.
+///
+/// ```
+/// use ipc_pipe::{Connection, JoinError, Process, duplex};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (mut ours, theirs) = duplex::<(), String>()?;
+/// let child = Process::spawn(
+///     |mut conn: Connection<String, ()>| -> () {
+///         conn.send("so far".to_string()).unwrap();
+///         loop { std::thread::park() }
+///     },
+///     theirs,
+/// )?;
+/// assert_eq!(ours.recv()?, "so far");
+/// child.kill()?; // or it crashes
+/// assert!(ours.recv().is_err_and(|e| e.is_disconnected()));
+/// assert!(matches!(child.join(), Err(JoinError::Killed { signal: 9, .. })));
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// [`Error::Io`] at the limit of open files.
@@ -128,6 +187,17 @@ pub fn simplex<T>() -> Result<(Sender<T>, Receiver<T>)> {
 }
 
 /// As [`simplex`], with another codec than the default.
+///
+/// ```
+/// use ipc_pipe::{Plain, simplex_with_codec};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Plain data as it lies in memory: nothing to encode.
+/// let (mut sender, mut receiver) = simplex_with_codec::<[f64; 3], Plain>()?;
+/// sender.send([1.0, 2.0, 3.5])?;
+/// assert_eq!(receiver.recv()?, [1.0, 2.0, 3.5]);
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// As [`duplex`].
