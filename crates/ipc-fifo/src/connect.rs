@@ -64,6 +64,23 @@ pub fn connect<Tx: ?Sized, Rx, C>(input: &Fifo, output: &Fifo) -> Result<Connect
 /// second who has come, and would have to do so during this call: to try now and then is no way to meet it. Take
 /// [`connect_timeout`], with 50 ms or more.
 ///
+/// ```
+/// use ipc_fifo::{Connection, Fifo, try_connect};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let path = |name| std::env::temp_dir().join(format!("ipc-fifo-doc-try-{name}-{}", std::process::id()));
+/// let (to, from) = (Fifo::create(path("to"), 0o600)?, Fifo::create(path("from"), 0o600)?);
+/// let nobody = try_connect::<(), (), ipc_fifo::Postcard>(&from, &to);
+/// assert!(nobody.is_err_and(|e| e.is_would_block()));
+///
+/// // A program that knows nothing of us, such as one in Python, has both open.
+/// let both = |fifo: &Fifo| std::fs::File::options().read(true).write(true).open(fifo.path());
+/// let _it = (both(&to)?, both(&from)?);
+/// let mut conn: Connection<(), ()> = try_connect(&from, &to)?;
+/// conn.send_bytes(b"hello")?;
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`WouldBlock`](crate::Error::WouldBlock): the other side has not come. Else as [`connect`].
 pub fn try_connect<Tx: ?Sized, Rx, C>(input: &Fifo, output: &Fifo) -> Result<Connection<Tx, Rx, C>> {
@@ -74,6 +91,18 @@ pub fn try_connect<Tx: ?Sized, Rx, C>(input: &Fifo, output: &Fifo) -> Result<Con
 ///
 /// The two sides look every 10 ms, each in its time, whether the other one is there. With less than about 50 ms they are likely to miss each
 /// other, again and again if both try in a loop.
+///
+/// ```
+/// use ipc_fifo::{Fifo, Postcard, connect_timeout};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let path = |name| std::env::temp_dir().join(format!("ipc-fifo-doc-soon-{name}-{}", std::process::id()));
+/// let (to, from) = (Fifo::create(path("to"), 0o600)?, Fifo::create(path("from"), 0o600)?);
+/// let alone = connect_timeout::<u32, u32, Postcard>(&from, &to, Duration::from_millis(50));
+/// assert!(alone.is_err_and(|e| e.is_timeout())); // and nothing of it is left open
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// [`Timeout`](crate::Error::Timeout): the other side did not come. Else as [`connect`].

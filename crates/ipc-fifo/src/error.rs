@@ -9,6 +9,25 @@ use ipc_core::CodecError;
 ///
 /// Callers branch with [`is_disconnected`](Error::is_disconnected), [`is_timeout`](Error::is_timeout) and
 /// [`is_would_block`](Error::is_would_block).
+///
+/// ```
+/// use ipc_fifo::{Fifo, Reader, Writer};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-error-{}", std::process::id()));
+/// let fifo = Fifo::create(&path, 0o600)?;
+/// let mut reader: Reader<u32> = fifo.lasting_reader()?;
+/// assert!(reader.try_recv().is_err_and(|e| e.is_would_block()));
+/// assert!(reader.recv_timeout(Duration::from_millis(10)).is_err_and(|e| e.is_timeout()));
+/// let mut writer: Writer<u32> = fifo.writer()?;
+/// drop(reader);
+/// assert!(writer.send(1).is_err_and(|e| e.is_disconnected()));
+/// let mut reader: Reader<u32> = fifo.lasting_reader()?; // somebody comes
+/// writer.send(2)?;
+/// assert_eq!(reader.recv()?, 2);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -69,6 +69,18 @@ impl Fifo {
     /// there is no FIFO, or one that the next call takes over. Waits up to a second for another process that is making a name in the
     /// same folder.
     ///
+    /// ```
+    /// use ipc_fifo::{Error, Fifo};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-create-{}", std::process::id()));
+    /// let fifo = Fifo::create(&path, 0o600)?;
+    /// assert!(matches!(Fifo::create(&path, 0o600), Err(Error::Exists { .. }))); // its owner lives
+    /// drop(fifo);
+    /// Fifo::create(&path, 0o600)?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Exists`] if somebody has a FIFO there, or there is something else; [`Error::Missing`] if there is no such folder;
     /// [`Error::Forbidden`] if nothing may be made in it, or it may not be read; [`Error::BadPath`], [`Error::BadMode`]; [`Error::Io`]
@@ -98,6 +110,20 @@ impl Fifo {
     /// with [`create`](Fifo::create).
     ///
     /// One that a dead process has left, and had meant to remove, stays from now on, with this mode.
+    ///
+    /// ```
+    /// use ipc_fifo::{Error, Fifo};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-either-{}", std::process::id()));
+    /// let first = Fifo::open_or_create(&path, 0o600)?; // made
+    /// let second = Fifo::open_or_create(&path, 0o600)?; // found
+    /// drop((first, second));
+    /// Fifo::open(&path)?; // it stays
+    /// Fifo::unlink(&path)?;
+    /// assert!(matches!(Fifo::open(&path), Err(Error::Missing { .. })));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::NotAFifo`]; else as `create`.
@@ -136,6 +162,20 @@ impl Fifo {
     /// Removes the name of a FIFO, whoever has made it. Who has it open goes on; who waits for somebody to open it gets
     /// [`Error::Removed`].
     ///
+    /// ```
+    /// use ipc_fifo::{Error, Fifo, Postcard};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-unlink-{}", std::process::id()));
+    /// let fifo = Fifo::create(&path, 0o600)?;
+    /// let waiting = fifo.share();
+    /// let waiting = std::thread::spawn(move || waiting.reader::<(), Postcard>().map(drop));
+    /// Fifo::unlink(&path)?;
+    /// // Nobody can come any more: whether it was waiting already, or had not yet looked at the path.
+    /// assert!(matches!(waiting.join().unwrap(), Err(Error::Removed { .. } | Error::Missing { .. })));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Missing`], [`Error::NotAFifo`], [`Error::BadPath`], [`Error::Forbidden`].
     ///
@@ -160,6 +200,16 @@ impl Fifo {
     }
 
     /// Gives up the ownership: the FIFO stays until somebody [unlinks](Fifo::unlink) it. No change for one that is not owned here.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-persist-{}", std::process::id()));
+    /// let fifo = ipc_fifo::Fifo::create(&path, 0o600)?;
+    /// drop(fifo.persist()?);
+    /// assert!(path.exists());
+    /// ipc_fifo::Fifo::unlink(&path)?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// The file system refused to change the file's mode. The name is removed then, as if this had been dropped.
@@ -202,6 +252,26 @@ impl Fifo {
 
     /// As [`reader`](Fifo::reader), but waits no longer than `timeout`.
     ///
+    /// ```
+    /// use ipc_fifo::{Fifo, Reader, Writer};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-ends-{}", std::process::id()));
+    /// let fifo = Fifo::create(&path, 0o600)?;
+    /// let soon = Duration::from_millis(20);
+    /// let none: ipc_fifo::Result<Reader<u32>> = fifo.reader_timeout(soon);
+    /// assert!(none.is_err_and(|e| e.is_timeout()));
+    /// let none: ipc_fifo::Result<Reader<u32>> = fifo.try_reader();
+    /// assert!(none.is_err_and(|e| e.is_would_block()));
+    ///
+    /// let lasting: Reader<u32> = fifo.lasting_reader()?; // waits for nobody
+    /// let _writer: Writer<u32> = fifo.writer_timeout(soon)?; // finds a reader
+    /// drop(lasting);
+    /// let _reader: Reader<u32> = fifo.try_reader()?; // finds a writer
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Timeout`]: no writer came. Else as `reader`.
     pub fn reader_timeout<T, C>(&self, timeout: Duration) -> Result<Reader<T, C>> {
@@ -210,6 +280,22 @@ impl Fifo {
 
     /// Opens the FIFO for receiving from whoever comes, one after the other: does not wait for a writer, and the reader never gets
     /// [`Error::Disconnected`], as it counts as a writer itself. What a server needs.
+    ///
+    /// ```
+    /// use ipc_fifo::{Fifo, Reader, Writer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-lasting-{}", std::process::id()));
+    /// let fifo = Fifo::create(&path, 0o600)?;
+    /// let mut requests: Reader<u32> = fifo.lasting_reader()?;
+    /// for client in 1..=2 {
+    ///     let mut writer: Writer<u32> = fifo.writer()?; // clients come and go
+    ///     writer.send(client)?;
+    /// }
+    /// assert_eq!((requests.recv()?, requests.recv()?), (1, 2));
+    /// assert!(requests.try_recv().is_err_and(|e| e.is_would_block())); // and not disconnected
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Forbidden`] also if it may not be written; [`Error::Missing`], [`Error::NotAFifo`].
@@ -291,6 +377,24 @@ impl Fifo {
     }
 
     /// Opens the FIFO as a file for writing; waits for a reader. See [`writer`](Fifo::writer).
+    ///
+    /// ```
+    /// use std::{io::Write, time::Duration};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-bytes-{}", std::process::id()));
+    /// let fifo = ipc_fifo::Fifo::create(&path, 0o600)?;
+    /// assert!(fifo.try_write_end().is_err_and(|e| e.is_would_block())); // nobody reads
+    /// assert!(fifo.write_end_timeout(Duration::from_millis(20)).is_err_and(|e| e.is_timeout()));
+    /// assert!(fifo.try_read_end().is_err_and(|e| e.is_would_block()));
+    /// let reading = std::thread::spawn({
+    ///     let fifo = fifo.share();
+    ///     move || fifo.read_end_timeout(Duration::MAX).map(std::io::read_to_string)
+    /// });
+    /// fifo.write_end()?.write_all(b"plain bytes")?;
+    /// assert_eq!(reading.join().unwrap()??, "plain bytes");
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`writer`](Fifo::writer).

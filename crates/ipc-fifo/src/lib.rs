@@ -34,8 +34,12 @@
 //! | [`connect`] | two FIFOs as a two-way [`Connection`] between two processes |
 //! | [`Scope`] | names that are removed also when the process is killed |
 //!
-//! Not here: handles in messages, or who is at the other end (`ipc-socket`); related processes (`ipc-pipe`); many readers, or messages that
-//! outlive their reader (`ipc-queue`).
+//! Start at [`Fifo`]. Calls that wait come in threes: [`reader`](Fifo::reader) waits, [`try_reader`](Fifo::try_reader) does not,
+//! [`reader_timeout`](Fifo::reader_timeout) not for longer.
+//!
+//! Not here: handles in messages, or who is at the other end ([`ipc-socket`](../ipc_socket/index.html)); related processes
+//! ([`ipc-pipe`](../ipc_pipe/index.html)); many readers, or messages that outlive their reader ([`ipc-queue`](../ipc_queue/index.html)); names of
+//! memory ([`ipc-shm`](../ipc_shm/index.html)). Processes and [`Connection`] are described in [`ipc-core`](ipc_core).
 //!
 //! # When a process dies
 //!
@@ -47,6 +51,19 @@
 //!
 //! What a FIFO cannot do is keep what nobody reads: a message that was sent and not yet read is lost when both ends are closed, or with the
 //! reader that had just read it.
+//!
+//! # Examples
+//!
+//! Complete programs, each run by `cargo run --example` and its name:
+//!
+//! | program | shows | what differs from Python |
+//! |---|---|---|
+//! | [`fifo_pair`](../../../examples/fifo_pair.rs) | two processes and two FIFOs, one for each direction | typed messages; an end is opened for one direction, so its end is seen |
+//! | [`fifo_connection`](../../../examples/fifo_connection.rs) | two FIFOs as one typed connection between programs that know only a folder | both ends are opened at the same time, in any order |
+//! | [`fifo_server`](../../../examples/fifo_server.rs) | one FIFO for all requests, and one for each client's answer | none of the clients is waited for |
+//! | [`fifo_writers`](../../../examples/fifo_writers.rs) | many writers without a lock; one is killed within a message | also for messages beyond `PIPE_BUF`, which plain writes mix |
+//! | [`fifo_scope`](../../../examples/fifo_scope.rs) | the name goes also if its maker is killed | there it stays, and `mkfifo` fails the next time |
+//! | [`fifo_shell`](../../../examples/fifo_shell.rs) | the shell and its tools at the other end | bytes as there; a typed reader says how many were no message |
 //!
 //! # From Python
 //!
@@ -60,6 +77,8 @@
 //! | `open(path, O_RDWR)` | [`Fifo::lasting_reader`] |
 //! | `read(fd, n)`, `b""` at the end | [`Reader::recv`], [`Error::Disconnected`] |
 //! | `write(fd, data)`, `BrokenPipeError` | [`Writer::send`], [`Error::Disconnected`] |
+//! | `select.select([fd], [], [], timeout)` | [`Reader::poll`], [`wait`] |
+//! | `unlink(path)` | dropping the [`Fifo`] that has made it; [`Fifo::unlink`] |
 //! | `multiprocessing.connection.Connection(fd)` | [`connect`]; or [`Sender`], [`Receiver`] of a plain file |
 //!
 //! # On the wire

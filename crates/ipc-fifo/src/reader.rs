@@ -137,12 +137,51 @@ impl<T, C> Reader<T, C> {
     ///
     /// Memory grows with what arrives. As up to 256 writers may each have a message unfinished, it may come to 256 times this
     /// limit: set it where not all who may write are trusted.
+    ///
+    /// ```
+    /// use ipc_fifo::{Error, Fifo, Reader, Writer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-max-{}", std::process::id()));
+    /// let fifo = Fifo::create(&path, 0o600)?;
+    /// let mut reader: Reader<String> = fifo.lasting_reader()?;
+    /// let mut writer: Writer<str> = fifo.writer()?;
+    /// reader.set_max_message(10);
+    /// writer.send("more than ten")?;
+    /// writer.send("ten")?;
+    /// assert!(matches!(reader.recv(), Err(Error::TooLarge { len: 14, max: 10 }))); // told once, and left out
+    /// assert_eq!(reader.recv()?, "ten");
+    /// writer.set_max_message(5);
+    /// assert!(matches!(writer.send("more than ten"), Err(Error::TooLarge { max: 5, .. })));
+    /// # Ok(()) }
+    /// ```
     pub fn set_max_message(&mut self, bytes: u64) {
         self.max_message = bytes;
         self.assembly.set_max_message(bytes);
     }
 
     /// Receives the next message; waits until one is there.
+    ///
+    /// A writer that dies in the middle of a message costs that message:
+    ///
+    /// ```
+    /// use ipc_fifo::{Error, Fifo, Reader, Writer};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-torn-{}", std::process::id()));
+    /// let fifo = Fifo::create(&path, 0o600)?;
+    /// let mut reader: Reader<Vec<u8>> = fifo.lasting_reader()?;
+    /// let (mut one, mut two): (Writer<Vec<u8>>, Writer<Vec<u8>>) = (fifo.writer()?, fifo.writer()?);
+    /// two.send(vec![2])?;
+    /// let long = one.send_timeout(vec![1; 1 << 20], Duration::from_millis(10)); // more than the pipe has room for
+    /// assert!(matches!(long, Err(Error::Unfinished { .. })));
+    /// let dead = one.id();
+    /// drop(one); // or it is killed
+    /// assert_eq!(reader.recv()?, [2]);
+    /// assert!(matches!(reader.recv(), Err(Error::Torn { writer, .. }) if writer == dead));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Disconnected`] when there is no writer, and nothing left. [`Error::Torn`], [`Error::TooLarge`], [`Error::Decode`] are about one
@@ -178,6 +217,25 @@ impl<T, C> Reader<T, C> {
 
     /// Receives the bytes of the next message, whatever the codec is.
     ///
+    /// ```
+    /// use ipc_fifo::{Fifo, Reader, Writer};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-recv-{}", std::process::id()));
+    /// let fifo = Fifo::create(&path, 0o600)?;
+    /// let mut reader: Reader<()> = fifo.lasting_reader()?;
+    /// let mut writer: Writer<()> = fifo.writer()?;
+    /// let soon = Duration::from_millis(50);
+    /// writer.send_bytes(b"one")?;
+    /// writer.try_send_bytes(b"two")?;
+    /// writer.send_bytes_timeout(b"three", soon)?;
+    /// assert_eq!(reader.recv_bytes()?, b"one");
+    /// assert_eq!(reader.try_recv_bytes()?, b"two");
+    /// assert_eq!(reader.recv_bytes_timeout(soon)?, b"three");
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`recv`](Reader::recv).
     pub fn recv_bytes(&mut self) -> Result<Vec<u8>> {
@@ -202,6 +260,21 @@ impl<T, C> Reader<T, C> {
 
     /// Waits up to `timeout` for a complete message and says whether the next receiving call would return at once: with a
     /// message, or with an error, as when there is no writer. `Duration::ZERO` just looks, `Duration::MAX` waits.
+    ///
+    /// ```
+    /// use ipc_fifo::{Fifo, Reader, Writer};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-poll-{}", std::process::id()));
+    /// let fifo = Fifo::create(&path, 0o600)?;
+    /// let mut reader: Reader<u32> = fifo.lasting_reader()?;
+    /// assert!(!reader.poll(Duration::ZERO)?);
+    /// let mut writer: Writer<u32> = fifo.writer()?;
+    /// writer.send(1)?;
+    /// assert!(reader.poll(Duration::MAX)? && reader.recv()? == 1);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Forked`]. Others are left for the receiving call.
@@ -360,6 +433,25 @@ fn error_of(event: Option<Event<'_>>, max: u64) -> Error {
 /// Receives message after message; ends when there is no writer. See [`Reader::iter`].
 ///
 /// An error other than [`Error::Disconnected`] is an item; after one that is not about a single message the iteration ends.
+///
+/// ```
+/// use ipc_fifo::{Error, Fifo, Reader, Writer};
+/// use std::io::Write;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-iter-{}", std::process::id()));
+/// let fifo = Fifo::create(&path, 0o600)?;
+/// let mut reader: Reader<u32> = fifo.lasting_reader()?;
+/// let mut writer: Writer<u32> = fifo.writer()?;
+/// writer.send(1)?;
+/// fifo.write_end()?.write_all(b"echo of a shell\n")?;
+/// writer.send(2)?;
+/// let mut messages = reader.iter();
+/// assert_eq!(messages.next().transpose()?, Some(1));
+/// assert!(matches!(messages.next(), Some(Err(Error::Garbage { bytes: 16 }))));
+/// assert_eq!(messages.next().transpose()?, Some(2));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Iter<'a, T, C = Postcard> {
     reader: &'a mut Reader<T, C>,

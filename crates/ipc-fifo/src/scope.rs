@@ -71,6 +71,28 @@ impl Scope {
 
     /// As [`Fifo::create`]; the name is removed with the scope.
     ///
+    /// After a kill the name is gone, though nobody was there to remove it:
+    ///
+    /// ```
+    /// use ipc_fifo::{Builder, Scope};
+    /// use std::{path::PathBuf, time::{Duration, Instant}};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-killed-{}", std::process::id()));
+    /// let dies = |path: PathBuf| -> () {
+    ///     let mut scope = Scope::new().unwrap();
+    ///     let _fifo = scope.create(path, 0o600).unwrap();
+    ///     std::process::abort()
+    /// };
+    /// Builder::new().core_dumps(false).spawn(dies, path.clone())?.join().unwrap_err();
+    /// let begin = Instant::now();
+    /// while path.exists() && begin.elapsed() < Duration::from_secs(10) {
+    ///     std::thread::yield_now(); // until the watcher has come to it
+    /// }
+    /// assert!(!path.exists());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`Fifo::create`]; [`Error::Forked`](crate::Error::Forked), and if the watcher was killed, or is stopped.
     pub fn create(&mut self, path: impl AsRef<Path>, mode: u32) -> Result<Fifo> {

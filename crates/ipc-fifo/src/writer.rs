@@ -108,6 +108,20 @@ impl<T: ?Sized, C> Writer<T, C> {
 
     /// As [`send`](Writer::send), but does not wait.
     ///
+    /// ```
+    /// use ipc_fifo::{Fifo, Reader, Writer};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-full-{}", std::process::id()));
+    /// let fifo = Fifo::create(&path, 0o600)?;
+    /// let mut reader: Reader<u32> = fifo.lasting_reader()?;
+    /// let mut writer: Writer<u32> = fifo.writer()?;
+    /// let full = (0..).find_map(|n| writer.try_send(n).err()).expect("nobody reads");
+    /// assert!(full.is_would_block()); // that number has not been sent
+    /// assert_eq!(reader.recv()?, 0);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::WouldBlock`]: nothing was sent. [`Error::Unfinished`]: a part was, the rest follows with the next call. Else as `send`.
     pub fn try_send(&mut self, message: impl Borrow<T>) -> Result<()>
@@ -153,6 +167,26 @@ impl<T: ?Sized, C> Writer<T, C> {
     }
 
     /// Writes the rest of a message that an earlier call left [`Unfinished`](Error::Unfinished). Nothing to do otherwise.
+    ///
+    /// ```
+    /// use ipc_fifo::{Error, Fifo, Reader, Writer};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-fifo-doc-flush-{}", std::process::id()));
+    /// let fifo = Fifo::create(&path, 0o600)?;
+    /// let mut reader: Reader<Vec<u8>> = fifo.lasting_reader()?;
+    /// let mut writer: Writer<Vec<u8>> = fifo.writer()?;
+    /// let long = vec![7; 1 << 20];
+    /// match writer.send_timeout(&long, Duration::from_millis(10)) {
+    ///     Err(Error::Unfinished { left }) => assert!(left > 0), // not to be sent again
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// let reading = std::thread::spawn(move || reader.recv());
+    /// writer.flush(Duration::MAX)?; // or any other `send`: first goes the rest
+    /// assert_eq!(reading.join().unwrap()?, long);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Timeout`]: there still is a rest. [`Error::Disconnected`]: it was dropped.
