@@ -33,11 +33,16 @@ const MAX_LOCAL: usize = 107;
 /// let address: Address = "tcp:[::1]:5000".parse()?;
 /// assert_eq!(address, Address::tcp("::1", 5000));
 /// assert_eq!(address.to_string(), "tcp:[::1]:5000");
+/// assert_eq!(Address::unix("/run/app.sock").to_string(), "unix:/run/app.sock");
+/// assert_eq!(Address::abstract_name("app").to_string(), "unix-abstract:app");
 ///
 /// let too_long = format!("unix:/tmp/{}", "x".repeat(200));
 /// assert!(too_long.parse::<Address>().is_err_and(|e| e.to_string().contains("longer than 107 bytes")));
 /// # Ok(()) }
 /// ```
+///
+/// # References
+/// unix(7), ip(7); CPython `multiprocessing.connection.address_type`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {

@@ -42,6 +42,32 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(25);
 pub struct Client(());
 
 /// How to connect; see [`Client::builder`].
+///
+/// One builder makes any number of connections:
+///
+/// ```
+/// use ipc_socket::{Allow, Client, Connection, Listener};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener: Listener<u32, u32> = Listener::builder().authkey(b"secret").bind("unix-abstract:")?;
+/// let address = listener.address().clone();
+/// let server = std::thread::spawn(move || {
+///     (1..3).zip(listener.iter()).try_for_each(|(n, conn)| conn?.send(n).map_err(ipc_socket::Error::Connection))
+/// });
+/// let client = Client::builder()
+///     .authkey(b"secret")
+///     .refuse_md5()
+///     .allow(Allow::SameUser) // and no server of another user, who may have been the first with this name
+///     .handshake_timeout(Duration::from_secs(2))
+///     .max_message(1 << 10);
+/// for n in 1..3 {
+///     let mut conn: Connection<u32, u32> = client.connect(&address)?;
+///     assert_eq!(conn.recv()?, n);
+/// }
+/// server.join().unwrap()?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 #[must_use = "nothing happens until it connects"]
 pub struct ClientBuilder {
@@ -58,6 +84,22 @@ impl Client {
     /// Connects, without a key; waits while the server has too many clients to accept.
     ///
     /// If the server wants a key, the first receiving call says so ([`ConnectionError::KeyRequired`](crate::ConnectionError::KeyRequired)).
+    ///
+    /// A server that wants a key says so before its first message:
+    ///
+    /// ```
+    /// use ipc_socket::{Client, Connection, ConnectionError, Listener};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener: Listener<u32, u32> = Listener::builder().authkey(b"secret").bind("unix-abstract:")?;
+    /// let address = listener.address().clone();
+    /// let server = std::thread::spawn(move || listener.accept_timeout(Duration::from_millis(50)).map(drop));
+    /// let mut conn: Connection<u32, u32> = Client::connect(address)?;
+    /// assert!(matches!(conn.recv(), Err(ConnectionError::KeyRequired)));
+    /// assert!(server.join().unwrap().is_err_and(|e| e.is_timeout())); // nobody has come in
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// [`Error::NotListening`], [`Error::BadAddress`], [`Error::Io`].
@@ -129,6 +171,21 @@ impl ClientBuilder {
     }
 
     /// Whether to try again while nobody listens yet: until the time-out, or for ever.
+    ///
+    /// ```
+    /// use ipc_socket::{Address, Client, Connection, Listener};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let address = Address::abstract_name(format!("ipc-socket-doc-retry-{}", std::process::id()));
+    /// let client = std::thread::spawn({
+    ///     let address = address.clone();
+    ///     move || -> ipc_socket::Result<Connection<u32, u32>> { Client::builder().retry(true).connect(address) }
+    /// });
+    /// let listener: Listener<u32, u32> = Listener::bind(address)?; // before it or after it
+    /// listener.accept()?.send(1)?;
+    /// assert_eq!(client.join().unwrap()?.recv()?, 1);
+    /// # Ok(()) }
+    /// ```
     pub fn retry(mut self, retry: bool) -> ClientBuilder {
         self.retry = retry;
         self
@@ -147,6 +204,21 @@ impl ClientBuilder {
     }
 
     /// Connects. Without `retry` it waits only while the server has too many clients to accept, and during the exchange of keys.
+    ///
+    /// ```
+    /// use ipc_socket::{Client, Connection, Listener};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener: Listener<u32, u32> = Listener::builder().authkey(b"right").bind("unix-abstract:")?;
+    /// let address = listener.address().clone();
+    /// let server = std::thread::spawn(move || listener.accept().map(drop));
+    /// let wrong: Result<Connection<u32, u32>, _> = Client::builder().authkey(b"wrong").connect(&address);
+    /// assert!(wrong.is_err_and(|e| e.is_authentication()));
+    /// // That one has not ended the server's `accept`.
+    /// let _conn: Connection<u32, u32> = Client::builder().authkey(b"right").connect(&address)?;
+    /// server.join().unwrap()?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`Client::connect`]; with a key also [`Error::KeyRefused`], [`Error::WrongKey`], [`Error::NoChallenge`], [`Error::Silent`], [`Error::WeakDigest`],

@@ -6,6 +6,31 @@ use std::io;
 use crate::Peer;
 
 /// Why there is no connection. What can go wrong *on* one is [`ConnectionError`](crate::ConnectionError).
+///
+/// ```
+/// use ipc_socket::{Address, Client, Connection, Listener, Result};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener: Listener<(), ()> = Listener::bind("unix-abstract:")?;
+/// assert!(listener.try_accept().is_err_and(|e| e.is_would_block()));
+/// // A client that has a key, where nobody asks for one.
+/// let client = Client::builder().authkey(b"secret").handshake_timeout(Duration::from_millis(20));
+/// let silent: Result<Connection<(), ()>> = client.connect(listener.address());
+/// assert!(silent.is_err_and(|e| e.is_timeout()));
+/// let address = listener.address().clone();
+/// drop(listener);
+/// let nobody: Result<Connection<(), ()>> = client.connect(address);
+/// assert!(nobody.is_err_and(|e| e.is_not_listening()));
+///
+/// let server = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let address = Address::from(server.local_addr()?);
+/// let hangs_up = std::thread::spawn(move || server.accept().map(drop));
+/// let ended: Result<Connection<(), ()>> = Client::builder().authkey(b"secret").connect(address);
+/// assert!(ended.is_err_and(|e| e.is_disconnected()));
+/// hangs_up.join().unwrap()?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -27,6 +27,13 @@
 //! described there; over a local socket it carries [`Handle`]s and ends of other connections. [`Peer`] tells who is at the other end, [`Allow`] who
 //! may be, a key shows both ends that the other one has it.
 //!
+//! Start at [`Listener`] and [`Client`]; [`Error`] tells why there is no connection, [`ConnectionError`] what can go wrong on one. Calls that wait come
+//! in threes: [`accept`](Listener::accept) waits, [`try_accept`](Listener::try_accept) does not, [`accept_timeout`](Listener::accept_timeout) not for longer.
+//!
+//! Not here: related processes, which need no address ([`ipc-pipe`](../ipc_pipe/index.html)); names for the shell and its tools
+//! ([`ipc-fifo`](../ipc_fifo/index.html)); objects that a server keeps for its clients ([`ipc-manager`](../ipc_manager/index.html)); messages that outlive
+//! a killed receiver ([`ipc-queue`](../ipc_queue/index.html)).
+//!
 //! # When a process dies
 //!
 //! A connection ends as described at [`ipc_core::Connection`]. A server that is killed leaves the file of a `unix:` address, which the next one
@@ -48,6 +55,21 @@
 //! | **listener with key** | its first receive: [`ConnectionError::KeyRequired`]; here a [`Refusal`] | connected | [`Error::KeyRefused`]; here a [`Refusal`] |
 //!
 //! An empty key is [`Error::BadKey`] on either side.
+//!
+//! # Examples
+//!
+//! Complete programs, each run by `cargo run --example` and its name:
+//!
+//! | program | shows | what differs from Python |
+//! |---|---|---|
+//! | [`socket_flow`](../../../examples/socket_flow.rs) | what server and client do, beside the system calls | a message arrives as one; the end is an error with a name |
+//! | [`socket_echo`](../../../examples/socket_echo.rs) | one thread serves many clients | none that is slow, endless or deaf keeps the others waiting |
+//! | [`socket_tcp`](../../../examples/socket_tcp.rs) | work for another machine | one that is lost is found out after ten seconds |
+//! | [`socket_key`](../../../examples/socket_key.rs) | who does not have the key is not let in | neither ends `accept` nor holds it up |
+//! | [`socket_restart`](../../../examples/socket_restart.rs) | a server is killed and started again, and its clients come back | the file that it has left is replaced |
+//! | [`socket_handles`](../../../examples/socket_handles.rs) | an open file and an end of a pipe go to an unrelated program | they are parts of a message, and not sent beside it |
+//! | [`socket_python_worker`](../../../examples/socket_python_worker.rs) | a worker in Python, by its `Client` | bytes cross, as JSON |
+//! | [`socket_python_master`](../../../examples/socket_python_master.rs) | a master in Python, by its `Listener` | bytes cross, as JSON |
 //!
 //! # From Python
 //!
@@ -84,8 +106,8 @@ mod peer;
 mod tcp;
 
 pub use ipc_core::{
-    Builder, Bytes, Connection, Decode, Encode, Error as ConnectionError, Handle, JoinError, Plain, Postcard, Process,
-    Receiver, Sender, wait,
+    Builder, Bytes, CodecError, Connection, Decode, Encode, Error as ConnectionError, Handle, JoinError, Plain,
+    Postcard, Process, Receiver, Sender, Waitable, wait,
 };
 
 pub use crate::{

@@ -57,6 +57,25 @@ pub struct Listener<Tx, Rx, C = Postcard> {
 }
 
 /// A client that was not let in.
+///
+/// ```
+/// use ipc_socket::{Allow, Client, Connection, Listener, Peer, Refusal};
+/// use std::{sync::mpsc, time::Duration};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (sender, refusals) = mpsc::channel();
+/// let listener: Listener<(), ()> = Listener::builder()
+///     .allow(Allow::Users(vec![])) // no users
+///     .on_refused(move |refusal: &Refusal| sender.send((refusal.peer, refusal.error.to_string())).unwrap())
+///     .bind("unix-abstract:")?;
+/// let mut conn: Connection<(), ()> = Client::connect(listener.address())?; // as far as the system
+/// assert!(listener.accept_timeout(Duration::from_millis(20)).is_err_and(|e| e.is_timeout()));
+/// let (peer, why) = refusals.recv()?;
+/// assert!(matches!(peer, Some(Peer::Local { pid, .. }) if pid == std::process::id()));
+/// assert!(why.starts_with("not let in: process"));
+/// assert!(conn.recv().is_err_and(|e| e.is_disconnected()));
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Refusal {
@@ -67,6 +86,29 @@ pub struct Refusal {
 }
 
 /// How to listen; see [`Listener::builder`].
+///
+/// ```
+/// use ipc_socket::{Allow, Client, Connection, ConnectionError, Listener};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener: Listener<String, Vec<u8>> = Listener::builder()
+///     .authkey(b"secret")
+///     .refuse_md5()
+///     .handshake_timeout(Duration::from_secs(2))
+///     .allow(Allow::SameUser)
+///     .max_message(1 << 10)
+///     .bind("unix-abstract:")?;
+/// let address = listener.address().clone();
+/// let client = std::thread::spawn(move || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+///     let mut conn: Connection<Vec<u8>, String> = Client::builder().authkey(b"secret").connect(address)?;
+///     Ok(conn.send(vec![0; 2000])?)
+/// });
+/// let mut conn = listener.accept()?;
+/// assert!(matches!(conn.recv(), Err(ConnectionError::TooLarge { max: 1024, .. })));
+/// client.join().unwrap().map_err(|error| error.to_string())?;
+/// # Ok(()) }
+/// ```
 #[must_use = "nothing happens until it is bound"]
 pub struct ListenerBuilder {
     key: Option<Vec<u8>>,
@@ -121,6 +163,23 @@ impl Listener<(), ()> {
 impl<Tx, Rx, C> Listener<Tx, Rx, C> {
     /// Listens at an address, without a key.
     ///
+    /// What a killed process has left is replaced, what a living one has is not:
+    ///
+    /// ```
+    /// use ipc_socket::{Address, Error, Listener};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let path = std::env::temp_dir().join(format!("ipc-socket-doc-bind-{}.sock", std::process::id()));
+    /// let address = Address::unix(&path);
+    /// drop(std::os::unix::net::UnixListener::bind(&path)?); // leaves its file, as one that is killed
+    /// let listener: Listener<(), ()> = Listener::bind(&address)?;
+    /// let second: Result<Listener<(), ()>, _> = Listener::bind(&address);
+    /// assert!(matches!(second, Err(Error::InUse { .. })));
+    /// drop(listener);
+    /// assert!(!path.exists());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::BadAddress`], [`Error::InUse`], [`Error::Io`].
     ///
@@ -155,6 +214,24 @@ impl<Tx, Rx, C> Listener<Tx, Rx, C> {
 
     /// As [`accept`](Listener::accept), but does not wait.
     ///
+    /// With [`wait`](crate::wait), one thread serves the clients that are in and those that come:
+    ///
+    /// ```
+    /// use ipc_socket::{Client, Connection, Listener, wait};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener: Listener<u32, u32> = Listener::bind("unix-abstract:")?;
+    /// assert!(listener.try_accept().is_err_and(|e| e.is_would_block()));
+    /// let mut client: Connection<u32, u32> = Client::connect(listener.address())?;
+    /// assert_eq!(wait(&[&listener], Duration::MAX)?, [0]);
+    /// let mut conn = listener.try_accept()?;
+    /// client.send(1)?;
+    /// assert_eq!(wait(&[&listener, &conn], Duration::MAX)?, [1]);
+    /// assert_eq!(conn.recv()?, 1);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::WouldBlock`]: no client is in. Else as `accept`.
     pub fn try_accept(&self) -> Result<Connection<Tx, Rx, C>> {
@@ -169,7 +246,8 @@ impl<Tx, Rx, C> Listener<Tx, Rx, C> {
         self.accept_by(Deadline::after(timeout))
     }
 
-    /// Accepts client after client, without end.
+    /// Accepts client after client, without end: each step waits, as [`accept`](Listener::accept) does. In a `zip` it stands on the right, as on the
+    /// left it is asked for one client more than there are partners.
     pub fn iter(&self) -> Incoming<'_, Tx, Rx, C> {
         Incoming { listener: self }
     }
@@ -232,12 +310,37 @@ impl ListenerBuilder {
     ///
     /// The system counts it as no answer, too, if the other process does not *read* for so long while the buffers between are full, as when it is
     /// stopped or busy. Where that may happen set a longer time; `Duration::MAX` leaves it to the system (some 15 minutes, or for ever if nothing is sent).
+    ///
+    /// ```
+    /// use ipc_socket::{Client, Connection, Listener};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// // Both sides say how long they would miss the other machine.
+    /// let patience = Duration::from_secs(60);
+    /// let listener: Listener<u32, u32> = Listener::builder().user_timeout(patience).bind("tcp:127.0.0.1:0")?;
+    /// let mut conn: Connection<u32, u32> = Client::builder().user_timeout(patience).connect(listener.address())?;
+    /// conn.send(1)?;
+    /// assert_eq!(listener.accept()?.recv()?, 1);
+    /// # Ok(()) }
+    /// ```
     pub fn user_timeout(mut self, timeout: Duration) -> ListenerBuilder {
         self.user_timeout = timeout;
         self
     }
 
     /// The permissions of the socket's file, 0o600 unless set: who may write it may connect, as far as [`allow`](ListenerBuilder::allow) lets him.
+    ///
+    /// ```
+    /// use ipc_socket::{Address, Listener};
+    /// use std::os::unix::fs::PermissionsExt;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener: Listener<(), ()> = Listener::builder().mode(0o660).bind("unix:")?; // the group, too, whatever the umask is
+    /// let Address::Unix(path) = listener.address() else { panic!("it has another address") };
+    /// assert_eq!(std::fs::metadata(path)?.permissions().mode() & 0o777, 0o660);
+    /// # Ok(()) }
+    /// ```
     pub fn mode(mut self, mode: u32) -> ListenerBuilder {
         self.mode = mode;
         self
@@ -363,6 +466,23 @@ impl fmt::Debug for ListenerBuilder {
 }
 
 /// Accepts client after client; see [`Listener::iter`].
+///
+/// ```
+/// use ipc_socket::{Client, Connection, Listener};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener: Listener<u32, ()> = Listener::bind("unix-abstract:")?;
+/// let mut clients = Vec::new();
+/// for _ in 0..3 {
+///     clients.push(Client::connect::<(), u32, ipc_socket::Postcard, _>(listener.address())?);
+/// }
+/// for (n, conn) in (1..4).zip(&listener) {
+///     conn?.send(n)?;
+/// }
+/// let numbers = clients.iter_mut().map(|conn| conn.recv()).collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(numbers, [1, 2, 3]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Incoming<'a, Tx, Rx, C> {
     listener: &'a Listener<Tx, Rx, C>,

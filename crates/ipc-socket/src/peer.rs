@@ -77,6 +77,19 @@ impl fmt::Display for Peer {
 }
 
 /// Which users may be at the other end of a *local* connection. Over TCP a key decides.
+///
+/// ```
+/// use ipc_socket::{Allow, Client, Connection, Error, Listener, Peer};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener: Listener<(), ()> = Listener::bind("unix-abstract:")?;
+/// // Anybody may be the first to listen at a name that is no file: a client should say whom it expects.
+/// let client = Client::builder().allow(Allow::SameUser);
+/// let _conn: Connection<(), ()> = client.connect(listener.address())?;
+/// let other: Result<Connection<(), ()>, _> = client.allow(Allow::Users(vec![])).connect(listener.address());
+/// assert!(matches!(other, Err(Error::NotAllowed { peer: Peer::Local { .. } })));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Allow {
