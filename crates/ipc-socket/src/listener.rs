@@ -363,7 +363,6 @@ impl ListenerBuilder {
     /// ```
     /// use ipc_socket::{Client, Connection, Listener};
     /// use std::sync::mpsc;
-    /// use std::time::Duration;
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let (sender, refusals) = mpsc::channel();
@@ -372,13 +371,14 @@ impl ListenerBuilder {
     ///     .on_refused(move |refusal| sender.send(refusal.error.to_string()).unwrap())
     ///     .bind("unix-abstract:")?;
     /// let address = listener.address().clone();
-    /// let client = std::thread::spawn(move || {
-    ///     let wrong: Result<Connection<u32, u32>, _> = Client::builder().authkey(b"wrong").connect(address);
-    ///     wrong.unwrap_err().to_string()
+    /// let clients = std::thread::spawn(move || -> [ipc_socket::Result<Connection<u32, u32>>; 2] {
+    ///     [b"wrong", b"right"].map(|key| Client::builder().authkey(key).connect(&address))
     /// });
-    /// assert!(listener.accept_timeout(Duration::from_millis(200)).is_err_and(|e| e.is_timeout()));
+    /// listener.accept()?; // the second one
     /// assert_eq!(refusals.recv()?, "the other end has another key");
-    /// assert_eq!(client.join().unwrap(), "the other end does not accept the key");
+    /// let [wrong, right] = clients.join().unwrap();
+    /// assert_eq!(wrong.unwrap_err().to_string(), "the other end does not accept the key");
+    /// assert!(right.is_ok());
     /// # Ok(()) }
     /// ```
     pub fn on_refused(mut self, tell: impl Fn(&Refusal) + Send + Sync + 'static) -> ListenerBuilder {
