@@ -323,6 +323,12 @@ const SHORT: usize = 256;
 ///
 /// All positions are counted from its beginning and never go back; what begins near the end of the memory still lies in one piece, as the
 /// memory is mapped twice. Nothing here can be outside of it, whatever the position.
+///
+/// ```
+/// let ring = ipc_core::Segment::anonymous(1 << 16)?.ring(0, 1 << 16)?;
+/// assert!(ring.fill(65_535, 3, b'x') && ring.byte(1) == b'x'); // the last byte, and the first two
+/// # Ok::<(), ipc_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Ring {
     start: NonNull<u8>,
