@@ -31,8 +31,8 @@
 //! Whoever waits for it goes on: a receiver gets what the dead process had sent, then [`Error::Disconnected`], or
 //! [`Error::Truncated`] if it was killed while it wrote; a sender gets [`Error::Disconnected`]; [`Process::join`] says which signal it
 //! was. All this happens once the kernel has closed its descriptors, which it does after it has freed its memory (some 75 ms
-//! per GiB) and written a core dump, if there is one ([`Builder::core_dumps`]). What the process held is closed with it;
-//! there are no names or files that could stay.
+//! per GiB) and written a core dump, if there is one ([`Builder::core_dumps`]). What the process held is closed with it.
+//! No names or files stay, but those of named segments (feature `named`), which the next one of that name takes over.
 //!
 //! # Examples
 //!
@@ -41,10 +41,10 @@
 //! | program | shows | what differs from Python |
 //! |---|---|---|
 //! | [`process_hello`](../../../examples/process_hello.rs) | a function runs in another process, and says who it is | its result comes from `join`, with its type |
-//! | [`process_globals`](../../../examples/process_globals.rs) | a `static` that a child changes is unchanged in its parent | in the child it is as at the start of the program, as with `spawn` there and not as with `fork` |
-//! | [`process_endings`](../../../examples/process_endings.rs) | return, error, panic, exit code, signal | `join` tells them apart; there is a number, and a traceback on the screen |
+//! | [`process_globals`](../../../examples/process_globals.rs) | a `static` that a child changes is unchanged in its parent | the child begins with what it is at the start of the program, as with Python's `spawn`, and not with a copy of the parent's, as with `fork` |
+//! | [`process_endings`](../../../examples/process_endings.rs) | return, error, panic, exit code, signal | `join` tells them apart, with what the panic said; Python has `exitcode`, and prints the traceback |
 //! | [`process_crash`](../../../examples/process_crash.rs) | a process is killed within a message | an error, and never a wait for what does not come: nobody else has a copy of its end |
-//! | [`process_timeout`](../../../examples/process_timeout.rs) | `join_timeout` gives up waiting, and the process runs on | the time-out is an error, and not to be asked for |
+//! | [`process_timeout`](../../../examples/process_timeout.rs) | `join_timeout` gives up waiting, and the process runs on | the time-out is an error; Python's `join` returns `None` either way |
 //! | [`process_scope`](../../../examples/process_scope.rs) | several workers share a task | at the end of a block all have ended, also after an error in it |
 //! | [`process_daemon`](../../../examples/process_daemon.rs) | a daemon ends with the process that started it | also if that is killed; other children are not waited for |
 //!

@@ -39,8 +39,8 @@
 //! # When a process dies
 //!
 //! It may be killed at any instruction. The other end receives what was sent and then [`Error::Disconnected`], or [`Error::Truncated`] if the
-//! dead one was just writing a message; who sends to it gets [`Error::Disconnected`]. An end that is under way in a message belongs to that
-//! message: if nobody receives it, it is closed. What the dead process had received, and what nobody had, is lost.
+//! dead one was within a message; who sends to it gets [`Error::Disconnected`]. What was sent to the dead process is lost with it, received
+//! or not. An end that is under way in a message belongs to that message: if nobody receives it, it is closed.
 //!
 //! # Examples
 //!
@@ -50,7 +50,7 @@
 //! |---|---|---|
 //! | [`pipe_hello`](../../../examples/pipe_hello.rs) | two children, one end each, one message | the parent keeps no copy of an end |
 //! | [`pipe_duplex`](../../../examples/pipe_duplex.rs) | parent and child both send and receive | each direction has a type |
-//! | [`pipe_simplex`](../../../examples/pipe_simplex.rs) | a one-way pipe | the sending end comes first; it has no `recv`, where Python finds that out when it is called |
+//! | [`pipe_simplex`](../../../examples/pipe_simplex.rs) | a one-way pipe | the sending end comes first, and has no `recv`; Python finds that out when it is called |
 //! | [`pipe_messages`](../../../examples/pipe_messages.rs) | messages up to an agreed last one | dropping the sender would do |
 //! | [`pipe_values`](../../../examples/pipe_values.rs) | a list of different things in one message | what may be in it is an enum |
 //! | [`pipe_session`](../../../examples/pipe_session.rs) | values, bytes, bytes into memory that is there already | a message that is longer than the memory stays, and can be received |
