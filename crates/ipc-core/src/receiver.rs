@@ -50,6 +50,9 @@ use crate::{Deadline, MAX_MESSAGE, complaint};
 /// assert!(matches!(receiver.recv(), Err(Error::Truncated { missing: 2 })));
 /// # Ok(()) }
 /// ```
+///
+/// # References
+/// unix(7), pipe(7), tcp(7); CPython `multiprocessing.connection.Connection`, of `Pipe(duplex=False)`.
 pub struct Receiver<T, C = Postcard> {
     endpoint: Endpoint,
     inbox: Inbox,

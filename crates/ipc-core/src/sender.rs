@@ -50,6 +50,9 @@ const KEEP: usize = 1024 * 1024;
 /// assert_eq!(child.join()?, ["one", "two", "three"]);
 /// # Ok(()) }
 /// ```
+///
+/// # References
+/// unix(7), pipe(7), tcp(7); CPython `multiprocessing.connection.Connection`, of `Pipe(duplex=False)`.
 pub struct Sender<T: ?Sized, C = Postcard> {
     endpoint: Endpoint,
     outbox: Outbox,

@@ -60,6 +60,9 @@ const LATE: u32 = 8;
 /// # writing.join().unwrap()
 /// # }
 /// ```
+///
+/// # References
+/// fifo(7), pipe(7), of what a read finds at the end.
 pub struct Reader<T, C = Postcard> {
     end: End,
     assembly: Assembly,

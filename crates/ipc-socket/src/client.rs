@@ -143,6 +143,9 @@ impl Client {
 impl ClientBuilder {
     /// Shows the server that this end has the key, and connects only to a server that has it, too, or can pass the question on; see
     /// [Keys](crate#keys). Python's `authkey`.
+    ///
+    /// # References
+    /// CPython `multiprocessing.connection.answer_challenge`, `deliver_challenge`.
     pub fn authkey(mut self, key: impl Into<Vec<u8>>) -> ClientBuilder {
         self.key = Some(key.into());
         self
@@ -164,6 +167,9 @@ impl ClientBuilder {
     ///
     /// The system counts it as no answer, too, if the other process does not *read* for so long while the buffers between are full, as when it is
     /// stopped or busy. Where that may happen set a longer time; `Duration::MAX` leaves it to the system (some 15 minutes, or for ever if nothing is sent).
+    ///
+    /// # References
+    /// `TCP_USER_TIMEOUT`, `SO_KEEPALIVE` in tcp(7) and socket(7).
     pub fn user_timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.user_timeout = timeout;
         self

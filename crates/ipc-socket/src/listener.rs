@@ -289,6 +289,9 @@ impl ListenerBuilder {
     /// Lets in only who has this key, and shows clients that this end has it. Python's `authkey`, of any length but 0.
     ///
     /// The key itself does not cross. What is sent afterwards is not encrypted.
+    ///
+    /// # References
+    /// CPython `multiprocessing.connection.deliver_challenge`, `answer_challenge`.
     pub fn authkey(mut self, key: impl Into<Vec<u8>>) -> ListenerBuilder {
         self.key = Some(key.into());
         self
@@ -324,6 +327,9 @@ impl ListenerBuilder {
     /// assert_eq!(listener.accept()?.recv()?, 1);
     /// # Ok(()) }
     /// ```
+    ///
+    /// # References
+    /// `TCP_USER_TIMEOUT`, `SO_KEEPALIVE` in tcp(7) and socket(7).
     pub fn user_timeout(mut self, timeout: Duration) -> ListenerBuilder {
         self.user_timeout = timeout;
         self

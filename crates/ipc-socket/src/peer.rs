@@ -90,6 +90,9 @@ impl fmt::Display for Peer {
 /// assert!(matches!(other, Err(Error::NotAllowed { peer: Peer::Local { .. } })));
 /// # Ok(()) }
 /// ```
+///
+/// # References
+/// `SO_PEERCRED` in unix(7). Python has no such check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Allow {
