@@ -4,6 +4,14 @@ use super::{assert_tidy, packages};
 
 const INHERITED: [&str; 4] = ["version", "edition", "rust-version", "license"];
 
+/// The categories of crates.io that ours are in. It refuses others than its own, but only when a crate is uploaded.
+const CATEGORIES: [&str; 6] =
+    ["concurrency", "data-structures", "filesystem", "memory-management", "network-programming", "os::linux-apis"];
+
+/// What crates.io takes: so many keywords and categories, and keywords so long.
+const MAX_WORDS: usize = 5;
+const MAX_KEYWORD: usize = 20;
+
 #[test]
 fn crates_inherit_and_describe() {
     let packages = packages();
@@ -33,7 +41,34 @@ fn poor_crate(name: &str, manifest: &str) -> Vec<String> {
     if !package.iter().any(|line| line.starts_with("description=\"") && line != "description=\"\"") {
         complaints.push(format!("{name}: say in `description` of its Cargo.toml what it is for"));
     }
+    if !package.iter().any(|line| line == "readme=\"README.md\"") {
+        complaints.push(format!("{name}: put `readme = \"README.md\"` into [package] of its Cargo.toml"));
+    }
+    let (keywords, categories) = (strings(&package, "keywords"), strings(&package, "categories"));
+    if keywords.is_empty() || keywords.len() > MAX_WORDS || !keywords.iter().all(|word| is_keyword(word)) {
+        complaints.push(format!(
+            "{name}: give it 1 to {MAX_WORDS} `keywords` in one line of its Cargo.toml, of at most {MAX_KEYWORD} letters, digits and hyphens"
+        ));
+    }
+    if categories.is_empty() || categories.len() > MAX_WORDS || !categories.iter().all(|slug| CATEGORIES.contains(slug))
+    {
+        complaints.push(format!(
+            "{name}: give it 1 to {MAX_WORDS} `categories` in one line of its Cargo.toml; if crates.io has one that is not in \
+             CATEGORIES of xtask/src/tidy/manifests.rs, enter it there"
+        ));
+    }
     complaints
+}
+
+/// The strings of an array in one line; none if it is not there.
+fn strings<'a>(section: &'a [String], key: &str) -> Vec<&'a str> {
+    let array = section.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix("=[")?.strip_suffix(']'));
+    array.into_iter().flat_map(|array| array.split(',')).map(|string| string.trim_matches('"')).collect()
+}
+
+fn is_keyword(word: &str) -> bool {
+    let fits = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
+    word.starts_with(|first: char| first.is_ascii_lowercase()) && word.len() <= MAX_KEYWORD && word.chars().all(fits)
 }
 
 fn publishable(name: &str, manifest: &str) -> Option<String> {
@@ -52,20 +87,22 @@ fn section(manifest: &str, name: &str) -> Vec<String> {
 mod tests {
     use super::{poor_crate, publishable};
 
-    const GOOD: &str = "\
-[package] # first
-name = \"x\"
-description = \"What it is for\"
+    const GOOD: &str = r#"[package] # first
+name = "x"
+description = "What it is for"
 version.workspace = true
 edition.workspace = true
 rust-version = { workspace = true }
 license.workspace = true # MIT
+readme = "README.md"
+keywords = ["ipc", "named-pipe"]
+categories = ["concurrency", "os::linux-apis"]
 
 [dependencies]
 
 [lints]
 workspace = true
-";
+"#;
 
     #[test]
     fn a_good_manifest_has_no_complaints() {
@@ -74,13 +111,29 @@ workspace = true
 
     #[test]
     fn each_missing_line_is_found() {
-        for line in GOOD.lines().filter(|line| line.contains("workspace") || line.contains("description")) {
+        let keys = ["workspace", "description", "readme", "keywords", "categories"];
+        for line in GOOD.lines().filter(|line| keys.iter().any(|key| line.contains(key))) {
             let complaints = poor_crate("x", &GOOD.replacen(line, "", 1));
             assert_eq!(complaints.len(), 1, "without `{line}`");
         }
         assert_eq!(poor_crate("x", &GOOD.replace("license.workspace = true", "license = \"GPL\"")).len(), 1);
         assert_eq!(poor_crate("x", &GOOD.replace("[lints]", "[dependencies.y]")).len(), 1);
         assert_eq!(poor_crate("x", &GOOD.replace("What it is for", "")).len(), 1);
+    }
+
+    #[test]
+    fn words_that_would_be_refused_are_found() {
+        for (good, bad) in [
+            (r#"["ipc", "named-pipe"]"#, "[]"),
+            (r#"["ipc", "named-pipe"]"#, r#"["a", "b", "c", "d", "e", "f"]"#),
+            ("named-pipe", "a-keyword-of-21-chars"),
+            ("named-pipe", "named pipe!"),
+            ("named-pipe", "8-pipes"),
+            (r#"["concurrency", "os::linux-apis"]"#, "[]"),
+            ("os::linux-apis", "linux"),
+        ] {
+            assert_eq!(poor_crate("x", &GOOD.replace(good, bad)).len(), 1, "with `{bad}`");
+        }
     }
 
     #[test]

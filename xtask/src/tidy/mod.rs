@@ -7,6 +7,7 @@ mod arrows;
 mod book;
 mod documents;
 mod manifests;
+mod readmes;
 mod sources;
 
 use std::fs;
