@@ -30,6 +30,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "clippy", about: "clippy and rustc have no warnings", run: clippy },
     Step { name: "docs", about: "the documentation builds without warnings", run: docs },
     Step { name: "features", about: "each crate builds alone, with no and with all features", run: features },
+    Step { name: "package", about: "each crate can be packed for crates.io, as the work tree is", run: package },
     Step { name: "msrv", about: "the crates build with the Rust they promise to support", run: msrv::run },
     Step { name: "tests", about: "all tests, by nextest where it is installed", run: tests },
     Step { name: "models", about: "loom's models hold, and those of mistakes fail", run: models::run },
@@ -124,6 +125,31 @@ fn features(job: &Job) -> Outcome {
     Outcome::counted(tally, output).with_detail(format!("{} builds", tally.passed + tally.failed))
 }
 
+/// All in one call: then each is packed as if the others were on crates.io already. They are not built from what is packed; `features` has built
+/// them one by one.
+fn package(job: &Job) -> Outcome {
+    let version = process::answer(job.workspace.cargo().arg("--version")).unwrap_or_default();
+    if !packs_a_family(&version) {
+        return Outcome::not_run("only cargo 1.90 or newer packs crates that depend on each other");
+    }
+    // Downloads only what is not there yet. `cargo package` would ask crates.io for news each time, if it were not `--offline`.
+    let fetch = check(job.cargo(&["fetch", "--locked"]));
+    if fetch.output().is_some() {
+        return fetch;
+    }
+    let names: Vec<_> = job.workspace.crates().flat_map(|package| ["--package", &package.name]).collect();
+    // What is checked before it is committed makes a dirty tree, which cargo refuses without `--allow-dirty`.
+    let mut arguments = vec!["package", "--no-verify", "--offline", "--allow-dirty"];
+    arguments.extend(&names);
+    check(job.cargo(&arguments)).with_detail(format!("{} crates, also what is not committed", names.len() / 2))
+}
+
+/// Whether a cargo that calls itself like this, as `cargo 1.95.0 (…)`, is new enough.
+fn packs_a_family(version: &str) -> bool {
+    let mut numbers = version.split(['.', ' ', '-']).filter_map(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(1), Some(90))
+}
+
 fn tests(job: &Job) -> Outcome {
     if job.has("nextest") {
         // Many tests do little but wait, for their processes or for a time to pass.
@@ -147,4 +173,19 @@ fn test_run(result: Result<Finished, String>, count: fn(&str) -> Tally, runner: 
     let tally = result.as_ref().map(|finished| count(&finished.stdout)).unwrap_or_default();
     let detail = if tally == Tally::default() { runner.to_owned() } else { format!("{tally}, by {runner}") };
     check(result).with_tally(tally).with_detail(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::packs_a_family;
+
+    #[test]
+    fn the_version_of_cargo_is_understood() {
+        for version in ["cargo 1.90.0 (840b83a10 2025-07-30)", "cargo 1.100.1", "cargo 2.0.0-nightly (1 2)"] {
+            assert!(packs_a_family(version), "{version}");
+        }
+        for version in ["cargo 1.89.0 (c24e10642 2025-06-23)", "cargo 1.9.0", "", "cargo"] {
+            assert!(!packs_a_family(version), "{version}");
+        }
+    }
 }
