@@ -13,7 +13,7 @@ use ipc_pipe::{Builder, Connection, Error, JoinError, Process, duplex};
 use serde::{Deserialize, Serialize};
 
 /// How long a call may take.
-const LIMIT: Duration = Duration::from_secs(1);
+const LIMIT: Duration = Duration::from_secs(2);
 /// A plug-in that has failed so often is not started again.
 const FAILURES: usize = 4;
 

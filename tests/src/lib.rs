@@ -6,7 +6,7 @@ pub mod raw;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ impl Holdings {
         for (child, state) in children(pid) {
             add(format!("child {child} ({state})"));
         }
-        for folder in [Path::new("/dev/shm"), &std::env::temp_dir()] {
+        for folder in folders() {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().contains(&prefix(pid)) {
                     add(format!("file {}", entry.path().display()));
@@ -101,7 +101,16 @@ impl Holdings {
 /// the test ends, [`isolated`] fails.
 pub fn unique_name() -> String {
     static NAMES: AtomicU32 = AtomicU32::new(0);
-    format!("{}{}", prefix(std::process::id()), NAMES.fetch_add(1, Ordering::Relaxed))
+    // One that was killed may have left some, and its pid may be this one's now.
+    let is_left = |name: &String| folders().iter().any(|folder| folder.join(name).exists());
+    let names = std::iter::repeat_with(|| NAMES.fetch_add(1, Ordering::Relaxed));
+    let mut names = names.map(|number| format!("{}{number}", prefix(std::process::id())));
+    names.find(|name| !is_left(name)).expect("there are more names than files")
+}
+
+/// Where names are.
+fn folders() -> [PathBuf; 2] {
+    ["/dev/shm".into(), std::env::temp_dir()]
 }
 
 fn prefix(pid: u32) -> String {

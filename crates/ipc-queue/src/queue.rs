@@ -67,9 +67,12 @@ use crate::{DeadLetter, Error, Lease, PutError, PutManyError, Result, Settings};
 /// # When a process dies
 ///
 /// A killed producer: what it put is there; the message it was just putting is there or not. A killed consumer: what it was just taking
-/// goes to another one, before everything else; what `get` has returned it had. With [`lease`](Queue::lease) a message stays the queue's
-/// until it is acknowledged. Whoever waits goes on at once if the dead process had a lock, and within about 100 ms after the kernel has
-/// closed its files in the other cases. The memory is gone with the last process that has the queue.
+/// goes to another one, before what is still in the queue, once somebody has missed it: who finds the queue empty looks at once, and if
+/// it never runs empty somebody looks after 25 ms. By then others may have taken what was behind it. What `get` has returned the dead one had.
+///
+/// With [`lease`](Queue::lease) a message stays the queue's until it is acknowledged. Whoever waits goes on at once if the dead process
+/// had a lock, and within about 100 ms after the kernel has closed its files in the other cases. The memory is gone with the last process
+/// that has the queue.
 ///
 /// # References
 /// CPython `multiprocessing.Queue`, `SimpleQueue`.

@@ -35,6 +35,16 @@ impl Rng {
         self.next() % n.max(1)
     }
 
+    /// Does nothing for a moment: up to `n - 1` turns of a loop.
+    pub fn spin(&mut self, n: u64) {
+        let mut turns = self.below(n);
+        // A range takes ten times as long where nothing is optimised, as here.
+        while turns > 0 {
+            std::hint::spin_loop();
+            turns -= 1;
+        }
+    }
+
     /// True once in `n` times.
     pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0

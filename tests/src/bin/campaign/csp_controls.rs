@@ -44,7 +44,7 @@ fn write_wrongly(Wrong { to, mistake, lane, items }: Wrong) {
         let (number, mut value) = desk.draft();
         if mistake == Mistake::NotesFirst {
             desk.note(Step::Written, number);
-            (0..desk.rng.below(100_000)).for_each(|_| spin_loop());
+            desk.rng.spin(100_000);
         }
         if mistake == Mistake::WritesOther && desk.rng.one_in(20) {
             *value.last_mut().expect("it is not empty") ^= 1;

@@ -135,7 +135,7 @@ pub(crate) fn inside(round: &mut Round) {
         if round.rng.one_in(3) {
             // It goes on as if nothing had been.
             kill(Pid::from_raw(victim.pid() as i32), Signal::SIGCONT).expect("it is ours");
-            (0..round.rng.below(20_000)).for_each(|_| std::hint::spin_loop());
+            round.rng.spin(20_000);
         }
         victim.kill().expect("it is ours");
         let begin = Instant::now();
@@ -193,7 +193,7 @@ fn with_a_value(round: &mut Round) {
         }
         if round.rng.one_in(2) {
             kill(Pid::from_raw(victim.pid() as i32), Signal::SIGCONT).expect("it is ours");
-            (0..round.rng.below(1_000_000)).for_each(|_| std::hint::spin_loop());
+            round.rng.spin(1_000_000);
         }
         victim.kill().expect("it is ours");
         let _ = round.join(victim);

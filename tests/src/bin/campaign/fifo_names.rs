@@ -84,7 +84,7 @@ impl Worker {
         }
         let inode = self.inode(mode)?;
         let most = if rng.one_in(4) { 20_000 } else { 500 };
-        (0..rng.below(most)).for_each(|_| std::hint::spin_loop());
+        rng.spin(most);
         if rng.one_in(4) {
             self.pass_one(&fifo)?;
         }
@@ -196,7 +196,7 @@ fn use_scopes(holder: &Holder) -> Result<(), Flaw> {
             }
         }
         match rng.below(3) {
-            _ if !holder.loses_watchers => (0..rng.below(100_000)).for_each(|_| std::hint::spin_loop()),
+            _ if !holder.loses_watchers => rng.spin(100_000),
             0 => {
                 own_watcher().kill().expect("it is ours");
                 // Without a watcher it takes no more names, or has not noticed yet, but forgets none.

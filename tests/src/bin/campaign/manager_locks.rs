@@ -63,7 +63,7 @@ guarded!(Condition, ConditionGuard);
 
 impl Held for Guard<'_> {
     fn pause(&mut self, rng: &mut Rng, _: &Lane) -> Result<()> {
-        (0..rng.below(3000)).for_each(|_| spin_loop());
+        rng.spin(3000);
         Ok(())
     }
 
@@ -303,7 +303,7 @@ fn hold(holder: Holder) {
         if u64::from(others) >= PERMITS {
             lane.complain(Flaw::Duplicate);
         }
-        (0..rng.below(500)).for_each(|_| spin_loop());
+        rng.spin(500);
         // From here on it may be another one's.
         map.word(IN).fetch_sub(u32::from(!may_die), Ordering::SeqCst);
         lane.receive(OUTSIDE);

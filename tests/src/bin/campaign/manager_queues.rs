@@ -106,7 +106,7 @@ impl Line for Ways {
         let (message, choice, mistake) = (&messages[0], giver.rng.below(5), self.mistake);
         if mistake == Mistake::AcknowledgesFirst {
             giver.lane.acknowledge(giver.lane.attempted());
-            (0..giver.rng.below(100_000)).for_each(|_| std::hint::spin_loop());
+            giver.rng.spin(100_000);
         }
         let begin = Instant::now();
         let result = queue!(self.open(), queue => match choice {

@@ -239,7 +239,7 @@ fn meddle(player: Player) {
             assert!(player.wait(event, &mut rng), "the others are there");
         }
         player.lane.acknowledge(n);
-        (0..rng.below(1000)).for_each(|_| spin_loop());
+        rng.spin(1000);
     }
 }
 

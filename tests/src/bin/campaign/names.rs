@@ -146,7 +146,7 @@ fn add_one(memory: &SharedMemory, offset: usize) {
 
 fn spin(rng: &mut Rng) {
     let most = if rng.one_in(4) { 20_000 } else { 500 };
-    (0..rng.below(most)).for_each(|_| std::hint::spin_loop());
+    rng.spin(most);
 }
 
 /// The points at which one who dies has something that others must recognise.

@@ -1,6 +1,5 @@
 //! Counts that processes take from and give to, of which one is killed.
 
-use std::hint::spin_loop;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -53,7 +52,7 @@ fn hold(holder: &Holder) {
         if others >= PERMITS {
             lane.complain(Flaw::Duplicate);
         }
-        (0..rng.below(500)).for_each(|_| spin_loop());
+        rng.spin(500);
         // From here on it may be another one's.
         map.word(IN).fetch_sub(u32::from(!may_die), Ordering::SeqCst);
         lane.receive(0);
@@ -159,7 +158,7 @@ fn give(hand: Hand) {
         n += u64::from(count);
         hand.lane.acknowledge(n);
         // So that the takers find nothing, sometimes.
-        (0..rng.below(4000)).for_each(|_| spin_loop());
+        rng.spin(4000);
     }
 }
 

@@ -1,6 +1,5 @@
 //! Queues that several put into and take from, of which one is killed.
 
-use std::hint::spin_loop;
 use std::thread;
 use std::time::Duration;
 
@@ -207,7 +206,7 @@ impl Giver<'_> {
 /// Mostly not at all, so that the queue is at times full and at times empty.
 pub(crate) fn pause(rng: &mut Rng) {
     let most = if rng.one_in(8) { 20_000 } else { 100 };
-    (0..rng.below(most)).for_each(|_| spin_loop());
+    rng.spin(most);
 }
 
 impl<L: Line> Member<L> {

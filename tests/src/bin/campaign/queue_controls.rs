@@ -1,6 +1,5 @@
 //! Queues with a mistake that is easily made, which the campaign must find.
 
-use std::hint::spin_loop;
 use std::sync::atomic::Ordering;
 
 use ipc_core::crash_point;
@@ -113,7 +112,7 @@ impl Line for Toy {
                 word.set(u64::from_le_bytes(bytes.try_into().expect("eight bytes")));
             }
             // So that it is often killed with the lock.
-            (0..giver.rng.below(3000)).for_each(|_| spin_loop());
+            giver.rng.spin(3000);
             if self.mistake != Mistake::PublishesFirst {
                 map.word(PUT).fetch_add(1, Ordering::SeqCst);
             }
@@ -136,7 +135,7 @@ impl Line for Toy {
         }
         let number = taker.leased(&message, 1);
         // So that it is mostly killed with one.
-        (0..taker.rng.below(100_000)).for_each(|_| spin_loop());
+        taker.rng.spin(100_000);
         taker.note(Step::Finishing, number);
         taker.note(Step::Finished, number);
         Ok(())

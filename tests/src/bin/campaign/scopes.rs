@@ -70,7 +70,7 @@ fn obeys_watcher() -> bool {
 }
 
 fn make_scopes(worker: Worker) {
-    let spin = |_: &mut Scope, rng: &mut Rng| (0..rng.below(100_000)).for_each(|_| std::hint::spin_loop());
+    let spin = |_: &mut Scope, rng: &mut Rng| rng.spin(100_000);
     if let Err(flaw) = use_scopes(&worker, spin) {
         worker.lane.complain(flaw);
     }

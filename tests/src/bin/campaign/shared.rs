@@ -1,7 +1,5 @@
 //! Objects that are made and passed on by processes that are killed.
 
-use std::hint::spin_loop;
-
 use ipc_core::{Builder, Process, Segment};
 use ipc_sync::{Condvar, Error, Event, Mutex, Semaphore, Signal};
 use ipc_tests::campaign::{Flaw, Lane, Rng, Round, VARIABLE};
@@ -76,7 +74,7 @@ fn set_for_ever(other: Other) {
             thing.set();
         }
         lane.acknowledge(n);
-        (0..rng.below(2000)).for_each(|_| spin_loop());
+        rng.spin(2000);
     }
 }
 
@@ -147,7 +145,7 @@ fn make_all(maker: &Maker) {
             maker.lane.complain(Flaw::Untold);
         }
         value[0] += 1;
-        (0..rng.below(1000)).for_each(|_| spin_loop());
+        rng.spin(1000);
         value[1] += 1;
         drop(value);
         maker.lane.acknowledge(n as u64 + 1);

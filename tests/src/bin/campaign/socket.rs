@@ -248,7 +248,7 @@ fn answer(server: &Server, conn: &mut Connection<Vec<u8>, Call>, rng: &mut Rng) 
     }
     if server.mistake == Mistake::AnswersFirst {
         let _ = conn.send(&text);
-        (0..rng.below(20_000)).for_each(|_| std::hint::spin_loop());
+        rng.spin(20_000);
     }
     let lane = &server.ledger[call.client as usize];
     match lane.received() {

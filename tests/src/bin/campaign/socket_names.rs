@@ -62,7 +62,7 @@ impl Worker {
         };
         self.check(&listener)?;
         let most = if rng.one_in(4) { 20_000 } else { 500 };
-        (0..rng.below(most)).for_each(|_| std::hint::spin_loop());
+        rng.spin(most);
         self.check(&listener)?;
         Ok(true)
     }
