@@ -58,7 +58,7 @@ fn fails_as_it_must(success: bool, output: &str) -> bool {
 
 fn cargo_test(job: &Job, package: &str, filter: &[&str]) -> Result<Finished, String> {
     let mut command = job.workspace.cargo();
-    command.args(["test", "--package", package, "--lib", "--release", "--"]).args(filter);
+    command.args(["test", "--package", package, "--lib", "--profile", "model", "--"]).args(filter);
     // A directory of its own: with other flags everything would be built anew, and after it once more.
     command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", job.workspace.target.join("model"));
     job.run(command.env("RUST_BACKTRACE", "0"), Streams::Together, job.deadline)
