@@ -46,6 +46,7 @@
 //! | [`process_crash`](../../../examples/process_crash.rs) | a process is killed within a message | an error, and never a wait for what does not come: nobody else has a copy of its end |
 //! | [`process_timeout`](../../../examples/process_timeout.rs) | `join_timeout` gives up waiting, and the process runs on | the time-out is an error; Python's `join` returns `None` either way |
 //! | [`process_scope`](../../../examples/process_scope.rs) | several workers share a task | at the end of a block all have ended, also after an error in it |
+//! | [`process_plugins`](../../../examples/process_plugins.rs) | a program of use: a host whose plug-ins may panic, abort or hang | `join` says which it was; Python's parent sees an exit code |
 //! | [`process_daemon`](../../../examples/process_daemon.rs) | a daemon ends with the process that started it | also if that is killed; other children are not waited for |
 //!
 //! # From Python

@@ -24,7 +24,7 @@
 //! [`Namespace`], [`Value`], [`Queue`], [`JoinableQueue`], [`Lock`], [`RLock`], [`Semaphore`], [`Condition`], [`Event`], [`Barrier`]. Each
 //! operation is a request to the server, which does one after the other, so each is atomic; [`Batch`] sends many at once.
 //!
-//! The most flexible way to share, and not the fastest: a request takes some microseconds, a sleeping server some 50. On one machine, memory (`ipc-shm`),
+//! The most flexible way to share, and not the fastest: a request takes some microseconds, a sleeping server some 65. On one machine, memory (`ipc-shm`),
 //! locks (`ipc-sync`) and queues (`ipc-queue`) that are shared directly are up to a thousand times as fast.
 //! Not here: objects that survive their server, functions that the server runs, a connection by itself (`ipc-socket`).
 //!

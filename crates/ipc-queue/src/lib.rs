@@ -1,17 +1,17 @@
 //! Queues between processes: typed, fast, and not impressed by `kill -9`.
 //!
 //! ```
-//! use ipc_queue::{Process, Queue};
+//! use ipc_queue::{Consumer, Process, Producer, Queue};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let (jobs, results) = (Queue::<u64>::new()?, Queue::<u64>::new()?);
 //! let worker = Process::spawn(
-//!     |(jobs, results): (Queue<u64>, Queue<u64>)| {
+//!     |(jobs, results): (Consumer<u64>, Producer<u64>)| {
 //!         while let Ok(n) = jobs.get() {
 //!             results.put(n * n).unwrap();
 //!         }
 //!     },
-//!     (jobs.clone(), results.clone()),
+//!     (jobs.consumer(), results.producer()),
 //! )?;
 //! jobs.put_many(&[1, 2, 3, 4])?;
 //! jobs.close()?;

@@ -24,7 +24,7 @@ use crate::put::Message;
 use crate::take::Record;
 use crate::{Error, PutError, PutManyError, Result, Settings, sys};
 
-/// Makes a queue for one producer and one consumer: the same promise as [`Queue`](crate::Queue), several times the speed.
+/// Makes a queue for one producer and one consumer: the same promise as [`Queue`](crate::Queue), without locks, and faster.
 ///
 /// Each end belongs to one owner: it cannot be cloned, its calls want it exclusively, and sending it, as an argument of a process or in a
 /// message over a connection, moves it; what is left after it was sent by reference still counts as that end until it is dropped, so drop

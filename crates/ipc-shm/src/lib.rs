@@ -44,6 +44,7 @@
 //! | [`shm_name`](../../../examples/shm_name.rs) | programs started one by one, which share only a name | the last one removes the name |
 //! | [`shm_scope`](../../../examples/shm_scope.rs) | the name goes also if its maker is killed | by a watcher; opening removes nothing, as the resource tracker there does |
 //! | [`shm_picture`](../../../examples/shm_picture.rs) | several processes paint one picture without a lock | elements are atomics |
+//! | [`shm_pipeline`](../../../examples/shm_pipeline/main.rs) | a program of use: a picture in three steps, whose workers may be killed | what a killed worker was doing is done by another one |
 //! | [`shm_python`](../../../examples/shm_python.rs) | Python opens the same memory | `unregister`, or Python removes the name |
 //!
 //! # From Python

@@ -70,6 +70,7 @@
 //! | [`socket_handles`](../../../examples/socket_handles.rs) | an open file and an end of a pipe go to an unrelated program | they are parts of a message, and not sent beside it |
 //! | [`socket_python_worker`](../../../examples/socket_python_worker.rs) | a worker in Python, by its `Client` | bytes cross, as JSON |
 //! | [`socket_python_master`](../../../examples/socket_python_master.rs) | a master in Python, by its `Listener` | bytes cross, as JSON |
+//! | [`socket_python_pool`](../../../examples/socket_python_pool.rs) | a program of use: several workers of a master in Python, one of which is killed | its `Pool` would wait for ever |
 //!
 //! # From Python
 //!

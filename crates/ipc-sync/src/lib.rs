@@ -1,8 +1,7 @@
 //! Locks, semaphores, events and barriers between processes, which survive the death of those who have them.
 //!
 //! ```
-//! use ipc_core::Process;
-//! use ipc_sync::Mutex;
+//! use ipc_sync::{Mutex, Process};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let account = Mutex::new([100i64, 0])?; // euros on both sides: always 100 in all
