@@ -20,8 +20,7 @@ use crate::{Error, Result};
 /// The guard of [`lock`](Array::lock) is a slice; for a single task there are short forms that lock by themselves.
 ///
 /// ```
-/// use ipc_core::Process;
-/// use ipc_shm::Array;
+/// use ipc_shm::{Array, Process};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let scores = Array::new(&[30u32, 10, 20])?;
@@ -282,8 +281,7 @@ impl<T: Pod> Array<T> {
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use ipc_core::Process;
-    /// use ipc_shm::Array;
+    /// use ipc_shm::{Array, Process};
     ///
     /// let sorted = Array::new(&[1u32, 2, 3, 4])?;
     /// let victim: Process<()> = Process::spawn(

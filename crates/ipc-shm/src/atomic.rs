@@ -263,8 +263,7 @@ impl<T: Scalar> fmt::Debug for Atomic<T> {
 /// made. [`at`](AtomicArray::at) gives an element, with all that is told at [`Atomic`]; the most frequent of it has short forms here.
 ///
 /// ```
-/// use ipc_core::Process;
-/// use ipc_shm::AtomicArray;
+/// use ipc_shm::{AtomicArray, Process};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let histogram = AtomicArray::<u32>::zeroed(10)?;

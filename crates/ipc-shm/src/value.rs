@@ -20,8 +20,7 @@ use crate::raw::{AtomicState, check_type};
 ///
 /// ```
 /// use bytemuck::{Pod, Zeroable};
-/// use ipc_core::Process;
-/// use ipc_shm::Value;
+/// use ipc_shm::{Process, Value};
 ///
 /// #[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
 /// #[repr(C)]
@@ -306,8 +305,7 @@ impl<T: Pod> Value<T> {
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use ipc_core::Process;
-    /// use ipc_shm::Value;
+    /// use ipc_shm::{Process, Value};
     ///
     /// let halves = Value::new([50i64, 50])?; // always 100 in all
     /// let victim: Process<()> = Process::spawn(
@@ -394,8 +392,7 @@ impl<T: Pod> fmt::Debug for Value<T> {
 /// told at [`Atomic`].
 ///
 /// ```
-/// use ipc_core::Process;
-/// use ipc_shm::{AtomicValue, Value};
+/// use ipc_shm::{AtomicValue, Process, Value};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let hits = Value::unlocked(0u64)?; // or `AtomicValue::new(0)`

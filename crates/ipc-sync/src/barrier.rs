@@ -20,8 +20,7 @@ use crate::{Error, Result};
 /// enrolled: nobody misses them before they come, or after they have gone on.
 ///
 /// ```
-/// use ipc_core::Process;
-/// use ipc_sync::Barrier;
+/// use ipc_sync::{Barrier, Process};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let barrier = Barrier::new(3)?;

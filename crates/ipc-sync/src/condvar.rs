@@ -17,8 +17,7 @@ const GRACE: Duration = Duration::from_millis(100);
 /// Where those wait who have a [`Mutex`](crate::Mutex) but find that its value is not as they need it.
 ///
 /// ```
-/// use ipc_core::Process;
-/// use ipc_sync::{Condvar, Mutex};
+/// use ipc_sync::{Condvar, Mutex, Process};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (stock, changed) = (Mutex::new(0u32)?, Condvar::new()?);

@@ -15,8 +15,7 @@ use crate::word::WaitWord;
 /// A flag that one sets and others wait for.
 ///
 /// ```
-/// use ipc_core::Process;
-/// use ipc_sync::Event;
+/// use ipc_sync::{Event, Process};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let go = Event::new()?;

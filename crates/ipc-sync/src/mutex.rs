@@ -18,8 +18,7 @@ use crate::{Error, Result};
 /// type that is [`Pod`]: numbers, arrays of them, and structs of one's own with `#[derive(Pod, Zeroable)]`.
 ///
 /// ```
-/// use ipc_core::Process;
-/// use ipc_sync::Mutex;
+/// use ipc_sync::{Mutex, Process};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let counter = Mutex::new(0u64)?;
@@ -192,8 +191,7 @@ impl<T: Pod> Mutex<T> {
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use ipc_core::Process;
-    /// use ipc_sync::Mutex;
+    /// use ipc_sync::{Mutex, Process};
     ///
     /// // The two halves must be equal.
     /// let pair = Mutex::new([1u32, 1])?;

@@ -14,8 +14,7 @@ use crate::{Error, Result, held};
 /// Runs a function in one of several processes, and in the others waits until it has run.
 ///
 /// ```
-/// use ipc_core::Process;
-/// use ipc_sync::{Once, Semaphore, Signal};
+/// use ipc_sync::{Once, Process, Semaphore, Signal};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let (once, runs) = (Once::new()?, Semaphore::signal(0)?);

@@ -30,8 +30,7 @@ const _: () = assert!(WRITER < Local::PLACES);
 /// in [`Mutex`](crate::Mutex).
 ///
 /// ```
-/// use ipc_core::Process;
-/// use ipc_sync::RwLock;
+/// use ipc_sync::{Process, RwLock};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let limits = RwLock::new([0u32, 100])?;

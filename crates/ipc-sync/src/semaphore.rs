@@ -20,8 +20,7 @@ use crate::{Error, Result, Signal};
 /// and released there, use a [signal](Semaphore::signal).
 ///
 /// ```
-/// use ipc_core::Process;
-/// use ipc_sync::Semaphore;
+/// use ipc_sync::{Process, Semaphore};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// // At most two of four children work at a time.

@@ -19,8 +19,7 @@ use crate::{Error, Result};
 /// if it dies.
 ///
 /// ```
-/// use ipc_core::Process;
-/// use ipc_sync::{Semaphore, Signal};
+/// use ipc_sync::{Process, Semaphore, Signal};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let ready = Semaphore::signal(0)?;
