@@ -119,7 +119,7 @@ mod sys;
 mod take;
 
 pub use ipc_core::{
-    Builder, Bytes, Child, CodecError, Decode, Encode, JoinError, Ownership, Plain, Postcard, Process, wait,
+    Builder, Bytes, Child, CodecError, Decode, Encode, JoinError, Ownership, Plain, Postcard, Process, Waitable, wait,
 };
 
 pub use crate::{

@@ -107,7 +107,7 @@ mod peer;
 mod tcp;
 
 pub use ipc_core::{
-    Builder, Bytes, CodecError, Connection, Decode, Encode, Error as ConnectionError, Handle, JoinError, Plain,
+    Builder, Bytes, Child, CodecError, Connection, Decode, Encode, Error as ConnectionError, Handle, JoinError, Plain,
     Postcard, Process, Receiver, Sender, Waitable, wait,
 };
 

@@ -293,11 +293,11 @@ fn of_writers_killed_at_any_time_nothing_is_lost_or_doubled() {
 #[test]
 fn of_readers_killed_at_any_time_the_values_go_to_the_others() {
     isolated(|| {
-        for round in 0..30u32 {
+        for round in 0..15u32 {
             let network = Network::new().unwrap();
             let (writer, reader) = ends::<u32>(&network, [0, 1, 4][round as usize % 3]);
             // What it has read it has noted, except the last one perhaps.
-            let noted = AtomicArray::<u32>::zeroed(2000).unwrap();
+            let noted = AtomicArray::<u32>::zeroed(1000).unwrap();
             let given = (reader.clone(), noted.clone());
             let victim = Other::until(given, |(reader, noted): (Reader<u32>, AtomicArray<u32>), line| {
                 line.tell();
@@ -307,7 +307,7 @@ fn of_readers_killed_at_any_time_the_values_go_to_the_others() {
             });
             let reading = thread::spawn(move || reader.iter().collect::<Vec<_>>());
             let mut victim = Some(victim);
-            for n in 0..2000 {
+            for n in 0..1000 {
                 writer.write(n).unwrap();
                 if n > 50 * round {
                     victim.take().into_iter().for_each(Other::kill);
