@@ -130,6 +130,23 @@ fn what_nobody_has_read_is_not_left_for_the_next_connection() {
 }
 
 #[test]
+fn nobody_comes_in_where_a_program_of_another_kind_is() {
+    let folder = Folder::new();
+    let (a, b) = (folder.fifo(), folder.fifo());
+    // It has both open, and knows nothing of numbers and locks. Both, as it would wait for the other side with one of them.
+    let open = |fifo: &Fifo| File::options().read(true).write(true).open(fifo.path()).unwrap();
+    let stranger = (open(&a), open(&b));
+    let mut near: Conn = connect_timeout(&a, &b, LONG).unwrap();
+    // Neither in its place nor as a second one on this side, who would take what is for the first one.
+    for (input, output) in [(&b, &a), (&a, &b)] {
+        assert!(timed_out(|timeout| connect_timeout::<Vec<u8>, Vec<u8>, Bytes>(input, output, timeout)));
+        assert!(would_block(try_connect::<Vec<u8>, Vec<u8>, Bytes>(input, output)));
+    }
+    near.send_bytes(b"still for the stranger").unwrap();
+    drop((near, stranger));
+}
+
+#[test]
 fn what_is_sent_by_one_who_leaves_at_once_arrives() {
     let folder = Folder::new();
     let (a, b) = (folder.fifo(), folder.fifo());
