@@ -88,7 +88,9 @@ fn run(args: &Args) -> Result<bool, Failure> {
         // A wrong name is found now and not after the minutes of measuring.
         std::fs::File::create(file).map_err(|e| Failure::new(format!("cannot write {}: {e}", file.display())))?;
     }
-    let report = runner::run(args)?;
+    let report = runner::run(args);
+    rows::iceoryx2::remove_left();
+    let report = report?;
     print!("{}", report.to_markdown());
     if let Some(file) = &args.json {
         std::fs::write(file, serde_json::to_string_pretty(&report)? + "\n")?;

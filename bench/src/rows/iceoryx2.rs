@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use iceoryx2::port::publisher::Publisher;
 use iceoryx2::port::subscriber::Subscriber;
-use iceoryx2::prelude::{Alignment, BackpressureStrategy, IceoryxSend, NodeBuilder, ipc};
+use iceoryx2::prelude::{Alignment, BackpressureStrategy, Config, IceoryxSend, NodeBuilder, ipc};
 use iceoryx2::sample::Sample;
 use iceoryx2::service::builder::publish_subscribe::Builder;
 use ipc_pipe::{Connection, duplex};
@@ -66,15 +66,30 @@ pub(crate) struct End {
 fn ends(len: usize) -> Outcome<(End, End)> {
     static SERVICES: AtomicU32 = AtomicU32::new(0);
     let number = SERVICES.fetch_add(1, Ordering::Relaxed);
-    let service = format!("ipc-bench-{}-{number}", std::process::id());
+    let service = format!("{}{number}", prefix());
     let (a, b) = duplex()?;
     Ok((End { service: service.clone(), len, other: a }, End { service, len, other: b }))
+}
+
+/// How all names of this run begin.
+fn prefix() -> String {
+    format!("ipc-bench-{}-", std::process::id())
+}
+
+/// Removes what iceoryx2 has left of this run.
+pub(crate) fn remove_left() {
+    let names = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+    let ours = names.filter(|name| name.file_name().to_string_lossy().starts_with(&prefix()));
+    ours.for_each(|name| drop(std::fs::remove_file(name.path())));
 }
 
 impl End {
     /// A stream as the others are: nothing is dropped when there is no room.
     fn service<M: IceoryxSend + Debug + ?Sized + 'static>(&self) -> Outcome<Builder<M, (), ipc::Service>> {
-        let node = NodeBuilder::new().create::<ipc::Service>()?;
+        // Its own files are in everybody's folder, and one of them outlives who made it.
+        let mut config = Config::default();
+        config.global.prefix = self.service.as_str().try_into()?;
+        let node = NodeBuilder::new().config(&config).create::<ipc::Service>()?;
         Ok(node
             .service_builder(&self.service.as_str().try_into()?)
             .publish_subscribe::<M>()

@@ -8,7 +8,7 @@ mod connection;
 mod crossbeam;
 mod csp;
 mod fifo;
-mod iceoryx2;
+pub(crate) mod iceoryx2;
 mod interprocess;
 mod ipc_channel;
 mod manager;
