@@ -108,6 +108,18 @@ pub fn unique_name() -> String {
     names.find(|name| !is_left(name)).expect("there are more names than files")
 }
 
+#[test]
+fn a_name_that_a_dead_process_has_left_is_passed_over() {
+    let number: u32 = unique_name().rsplit('-').next().unwrap().parse().unwrap();
+    let left =
+        (number + 1..number + 9).map(|n| std::env::temp_dir().join(format!("{}{n}", prefix(std::process::id()))));
+    let left: Vec<_> = left.collect();
+    left.iter().for_each(|path| fs::write(path, "").unwrap());
+    let name = unique_name();
+    left.iter().for_each(|path| fs::remove_file(path).unwrap());
+    assert!(left.iter().all(|path| !path.ends_with(&name)), "{name}");
+}
+
 /// Where names are.
 fn folders() -> [PathBuf; 2] {
     ["/dev/shm".into(), std::env::temp_dir()]
